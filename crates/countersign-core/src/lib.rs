@@ -1,1 +1,22 @@
-//! Not built yet.
+//! What can be decided without looking at the world: types, rulebook, judge, approval states, record chain and
+//! cleansing.
+//!
+//! **Invariants of absence.** No async, clock, randomness or IO; no wire format of a client; no SQL. Everything is a
+//! function of its arguments, so every promise about deciding is a table of values.
+
+pub mod approval;
+pub mod call;
+pub mod cleanse;
+pub mod code;
+pub mod digest;
+pub mod event;
+pub mod facts;
+pub mod glob;
+pub mod ids;
+pub mod json;
+pub mod ledger;
+pub mod principal;
+pub mod record;
+pub mod secret;
+pub mod task;
+pub mod time;

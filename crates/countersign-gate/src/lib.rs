@@ -1,1 +1,7 @@
-//! Not built yet.
+//! The one path of a call, the approval desk and the six seams.
+//!
+//! **Invariants of absence.** No SQL, no files, no sockets, no clock but the seam's; no wire format of a client. The
+//! only constructor of [`permit::Permit`] is here.
+
+pub mod permit;
+pub mod seams;

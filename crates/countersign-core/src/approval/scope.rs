@@ -1,0 +1,264 @@
+//! The scope grammar (approvals.md 1.8): what a person may grant beyond the pending call.
+//!
+//! Parsed once, here; an unknown word, an empty value or a glob that matches nearly everything never becomes a
+//! `Scope`. What a scope covers is asked of [`Scope::covers`]; which rules it may answer is the judge's business.
+
+use crate::glob::Glob;
+use std::fmt;
+
+/// Longest text of a scope, in characters.
+pub const MAX_SCOPE_CHARS: usize = 128;
+/// Longest pattern of a standing allow in the user's configuration, in bytes (NAMES 1.1).
+pub const MAX_PATTERN_BYTES: usize = 4_096;
+
+/// A group of tools that can be granted together.
+pub const FILE_WRITE: (&str, &[&str]) = ("file_write", &["Write", "Edit", "MultiEdit", "NotebookEdit"]);
+
+/// What is granted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Exactly the pending call.
+    ThisCall,
+    /// Everything but the hard set, for the session.
+    AllSession,
+    /// Every call of one tool.
+    ToolType(String),
+    /// Every call of a known group.
+    ToolGroup(String),
+    /// Shell lines of which every simple command matches the glob.
+    BashPattern(String),
+    /// File writes to paths that match the glob.
+    WritePath(String),
+    /// One soft rule.
+    Rule(String),
+}
+
+/// Why a text is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Not one of the words of the grammar.
+    #[error(
+        "`{0}` is no scope: use this_call, all_session, tool_type:NAME, tool_group:NAME, bash_pattern:GLOB, write_path:GLOB or rule:ID"
+    )]
+    Unknown(String),
+    /// Nothing behind the colon.
+    #[error("`{0}` needs a value behind the colon")]
+    Empty(String),
+    /// Too long.
+    #[error("a scope has at most {max} {unit}")]
+    TooLong {
+        /// The bound.
+        max: usize,
+        /// Its unit.
+        unit: &'static str,
+    },
+    /// The glob matches nearly everything.
+    #[error("`{0}` matches nearly everything: name more of what is meant")]
+    Degenerate(String),
+    /// No such group.
+    #[error("`{0}` is no tool group: the only group is file_write")]
+    NoGroup(String),
+    /// The tool belongs to no group, so `tool_group_session` means nothing for it.
+    #[error("the tool `{0}` belongs to no group")]
+    Ungrouped(String),
+}
+
+impl Scope {
+    /// Reads a scope as an answer to a request about `tool`. `tool_type_session` and `tool_group_session` are
+    /// resolved here, so what is stored never depends on what it is later compared with (INV-17).
+    pub fn parse_answer(text: &str, tool: &str) -> Result<Scope, ScopeError> {
+        match text.trim() {
+            "tool_type_session" => Ok(Scope::ToolType(tool.to_owned())),
+            "tool_group_session" if FILE_WRITE.1.contains(&tool) => Ok(Scope::ToolGroup(FILE_WRITE.0.to_owned())),
+            "tool_group_session" => Err(ScopeError::Ungrouped(tool.to_owned())),
+            other => Scope::parse(other),
+        }
+    }
+
+    /// Reads a scope of at most 128 characters.
+    pub fn parse(text: &str) -> Result<Scope, ScopeError> {
+        let text = text.trim();
+        if text.chars().count() > MAX_SCOPE_CHARS {
+            return Err(ScopeError::TooLong { max: MAX_SCOPE_CHARS, unit: "characters" });
+        }
+        Self::parse_unbounded(text)
+    }
+
+    /// Reads a standing allow of the user's own file: the same grammar with patterns up to 4 096 bytes.
+    pub fn parse_standing(kind: &str, value: &str) -> Result<Scope, ScopeError> {
+        if value.len() > MAX_PATTERN_BYTES {
+            return Err(ScopeError::TooLong { max: MAX_PATTERN_BYTES, unit: "bytes" });
+        }
+        match kind {
+            "tool" => Self::parse_unbounded(&format!("tool_type:{value}")),
+            "bash_pattern" | "write_path" | "rule" => Self::parse_unbounded(&format!("{kind}:{value}")),
+            other => Err(ScopeError::Unknown(other.to_owned())),
+        }
+    }
+
+    fn parse_unbounded(text: &str) -> Result<Scope, ScopeError> {
+        match text {
+            "this_call" => return Ok(Scope::ThisCall),
+            "all_session" => return Ok(Scope::AllSession),
+            _ => {}
+        }
+        let (kind, value) = text.split_once(':').ok_or_else(|| ScopeError::Unknown(text.to_owned()))?;
+        let value = value.trim();
+        if value.is_empty() {
+            return Err(ScopeError::Empty(text.to_owned()));
+        }
+        let owned = value.to_owned();
+        match kind {
+            "tool_type" => Ok(Scope::ToolType(owned)),
+            "tool_group" if value == FILE_WRITE.0 => Ok(Scope::ToolGroup(owned)),
+            "tool_group" => Err(ScopeError::NoGroup(owned)),
+            "bash_pattern" => Self::check_glob(owned).map(Scope::BashPattern),
+            "write_path" => Self::check_glob(owned).map(Scope::WritePath),
+            "rule" => Ok(Scope::Rule(owned)),
+            _ => Err(ScopeError::Unknown(text.to_owned())),
+        }
+    }
+
+    /// INV-15: at most two characters, only wildcards and blanks, or more than half wildcards.
+    fn check_glob(pattern: String) -> Result<String, ScopeError> {
+        let total = pattern.chars().count();
+        let wild = Glob::new(&pattern).wildcards();
+        let only_wild = pattern.chars().all(|c| c == '*' || c == '?' || c.is_whitespace());
+        if total <= 2 || only_wild || wild * 2 > total {
+            return Err(ScopeError::Degenerate(pattern));
+        }
+        Ok(pattern)
+    }
+
+    /// The exact command as a `bash_pattern`, wildcards escaped.
+    pub fn exact_command(command: &str) -> Scope {
+        Scope::BashPattern(Glob::escape(command))
+    }
+
+    /// The exact path as a `write_path`, wildcards escaped.
+    pub fn exact_path(path: &str) -> Scope {
+        Scope::WritePath(Glob::escape(path))
+    }
+
+    /// The kind, as `approvals.max_scope` names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Scope::ThisCall => "this_call",
+            Scope::AllSession => "all_session",
+            Scope::ToolType(_) => "tool_type",
+            Scope::ToolGroup(_) => "tool_group",
+            Scope::BashPattern(_) => "bash_pattern",
+            Scope::WritePath(_) => "write_path",
+            Scope::Rule(_) => "rule",
+        }
+    }
+
+    /// How wide a kind reaches, for `approvals.max_scope`: a scope is allowed when its width is at most the bound's.
+    pub fn width(kind: &str) -> Option<u8> {
+        Some(match kind {
+            "this_call" => 0,
+            "bash_pattern" | "write_path" => 1,
+            "rule" => 2,
+            "tool_type" => 3,
+            "tool_group" => 4,
+            "all_session" => 5,
+            _ => return None,
+        })
+    }
+
+    /// Whether this scope covers a call that is asked for with these values. `commands` are the simple commands of
+    /// an understood shell line, `None` for a line that is not understood and for other tools; `writes` are the
+    /// paths a file tool writes. `ThisCall` and `Rule` cover nothing here: the first is a grant of its own kind, the
+    /// second answers rules.
+    pub fn covers(&self, tool: &str, commands: Option<&[String]>, writes: &[String]) -> bool {
+        match self {
+            Scope::ThisCall | Scope::Rule(_) => false,
+            Scope::AllSession => true,
+            Scope::ToolType(name) => name == tool,
+            Scope::ToolGroup(name) => name == FILE_WRITE.0 && FILE_WRITE.1.contains(&tool),
+            // INV-16: one simple command that does not match is enough to ask.
+            Scope::BashPattern(glob) => {
+                let glob = Glob::new(glob);
+                commands.is_some_and(|all| !all.is_empty() && all.iter().all(|c| glob.matches(c)))
+            }
+            Scope::WritePath(glob) => {
+                let glob = Glob::new(glob);
+                FILE_WRITE.1.contains(&tool) && !writes.is_empty() && writes.iter().all(|p| glob.matches(p))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::ThisCall | Scope::AllSession => f.write_str(self.kind()),
+            Scope::ToolType(v)
+            | Scope::ToolGroup(v)
+            | Scope::BashPattern(v)
+            | Scope::WritePath(v)
+            | Scope::Rule(v) => write!(f, "{}:{v}", self.kind()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(text: &str) -> Scope {
+        Scope::parse(text).unwrap()
+    }
+
+    /// INV-14.
+    #[test]
+    fn grammar() {
+        assert_eq!(ok("  this_call "), Scope::ThisCall);
+        assert_eq!(ok("bash_pattern: git status* "), Scope::BashPattern("git status*".into()));
+        assert_eq!(ok("rule:x").to_string(), "rule:x");
+        for bad in ["", "This_call", "tool_type:", "tool_type: ", "host:x", "tool_group:all", "tool_type_session"] {
+            assert!(Scope::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(Scope::parse(&format!("rule:{}", "x".repeat(124))).is_err());
+        assert!(Scope::parse(&format!("rule:{}", "x".repeat(123))).is_ok());
+    }
+
+    /// INV-15.
+    #[test]
+    fn degenerate_globs_are_refused() {
+        for bad in ["*", "**", "a*", "* *", "?*?", "a*?*", "ab", "*a?"] {
+            assert!(matches!(Scope::parse(&format!("bash_pattern:{bad}")), Err(ScopeError::Degenerate(_))), "{bad}");
+        }
+        assert!(Scope::parse("bash_pattern:git*").is_ok());
+        assert!(Scope::parse_standing("bash_pattern", &"x".repeat(4_097)).is_err());
+    }
+
+    /// INV-16.
+    #[test]
+    fn a_pattern_must_match_every_simple_command() {
+        let scope = ok("bash_pattern:git status*");
+        let line = |c: &[&str]| c.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        assert!(scope.covers("Bash", Some(&line(&["git status -s"])), &[]));
+        assert!(!scope.covers("Bash", Some(&line(&["git status", "rm -r x"])), &[]));
+        assert!(!scope.covers("Bash", None, &[]), "a line that is not understood never matches");
+        assert!(!ok("bash_pattern:GIT status*").covers("Bash", Some(&line(&["git status"])), &[]));
+    }
+
+    /// INV-17.
+    #[test]
+    fn session_words_are_resolved_when_answered() {
+        assert_eq!(Scope::parse_answer("tool_type_session", "Bash"), Ok(Scope::ToolType("Bash".into())));
+        let group = Scope::parse_answer("tool_group_session", "Edit").unwrap();
+        assert!(group.covers("NotebookEdit", None, &[]) && !group.covers("Bash", None, &[]));
+        assert_eq!(Scope::parse_answer("tool_group_session", "Bash"), Err(ScopeError::Ungrouped("Bash".into())));
+    }
+
+    #[test]
+    fn exact_scopes_match_their_text_only() {
+        let scope = Scope::exact_command("rm [a]* \\x?");
+        let one = |s: &str| vec![s.to_string()];
+        assert!(scope.covers("Bash", Some(&one("rm [a]* \\x?")), &[]));
+        assert!(!scope.covers("Bash", Some(&one("rm a* \\x?")), &[]));
+        assert!(!scope.covers("Bash", Some(&one("rm [a]abc \\xy")), &[]));
+    }
+}

@@ -1,0 +1,357 @@
+//! Cleansing: the only way from text of an agent, a tool or a person to text that may leave the house.
+//!
+//! Inside: the catalogue of secret shapes (approvals.md 5.1, gateway.md 7.2), the removal of terminal sequences and
+//! the making visible of characters that hide or reorder text (approvals.md 5.6), and cuts at a length. Order:
+//! secrets first, on the whole text, then control characters, then the cut, so that no cut can hide half a secret
+//! from its pattern. Linear-time patterns only. Where it stops: injection classes and exact secret forms come with
+//! the tools that need them.
+
+use regex::Regex;
+use std::fmt;
+use std::sync::LazyLock;
+
+/// Text after cleansing. Made by [`clean`] and its kin in this module and nowhere else:
+///
+/// ```compile_fail
+/// let forged = countersign_core::cleanse::Clean("text".to_string());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Clean(String);
+
+impl Clean {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A text of our own source, which needs no cleansing.
+    pub fn fixed(text: &'static str) -> Clean {
+        Clean(text.to_owned())
+    }
+
+    /// The first `max` characters; a cut text ends in `...` within that length.
+    pub fn cut(&self, max: usize) -> Clean {
+        if self.0.chars().count() <= max {
+            return self.clone();
+        }
+        let mut short: String = self.0.chars().take(max.saturating_sub(3)).collect();
+        short.push_str("...");
+        Clean(short)
+    }
+}
+
+impl fmt::Display for Clean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text before cleansing. It cannot be printed by accident: no `Display`, and `Debug` shows its length only.
+pub struct Raw<T>(T);
+
+impl<T> Raw<T> {
+    /// Wraps what came from outside.
+    pub fn new(value: T) -> Raw<T> {
+        Raw(value)
+    }
+
+    /// The value, to be measured or cleansed.
+    pub fn inner(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]>> fmt::Debug for Raw<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} bytes)", self.0.as_ref().len())
+    }
+}
+
+/// One shape of secret.
+struct Shape {
+    id: &'static str,
+    /// Cheap test before the pattern runs: one of these must occur, compared in lower case.
+    keywords: &'static [&'static str],
+    pattern: &'static str,
+    /// The part of the match that stays in front of the marker, by capture group 1.
+    keeps_prefix: bool,
+}
+
+const fn shape(id: &'static str, keywords: &'static [&'static str], pattern: &'static str) -> Shape {
+    Shape { id, keywords, pattern, keeps_prefix: false }
+}
+
+const fn after(id: &'static str, keywords: &'static [&'static str], pattern: &'static str) -> Shape {
+    Shape { id, keywords, pattern, keeps_prefix: true }
+}
+
+/// Most specific first: PEM, vendors' prefixes, named assignments, connection strings, bearer.
+const CATALOGUE: &[Shape] = &[
+    shape(
+        "PRIVATE_KEY",
+        &["private key"],
+        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
+    ),
+    shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    after(
+        "AWS_SECRET",
+        &["secret"],
+        r#"(?i)((?:aws_?)?secret_?(?:access_?)?key["']?[\s=:"']{1,8})[A-Za-z0-9/+=]{40}\b"#,
+    ),
+    shape("GITHUB_PAT", &["github_pat_"], r"\bgithub_pat_[A-Za-z0-9_]{22,255}"),
+    shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"\bgh[poshur]_[A-Za-z0-9]{36,255}"),
+    shape("GITHUB_URL_TOKEN", &["x-access-token"], r"x-access-token:[^@\s]+@"),
+    shape("SLACK_TOKEN", &["xox"], r"\bxox[baprs]-[A-Za-z0-9-]{10,250}"),
+    shape("SLACK_WEBHOOK", &["hooks.slack.com"], r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,120}"),
+    shape("ANTHROPIC_KEY", &["sk-ant-"], r"\bsk-ant-[A-Za-z0-9_-]{32,255}"),
+    shape("OPENAI_KEY", &["sk-"], r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,255}"),
+    shape("GOOGLE_KEY", &["aiza"], r"\bAIza[A-Za-z0-9_-]{35}"),
+    shape("STRIPE_KEY", &["sk_", "rk_", "whsec_"], r"\b(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,255}"),
+    shape("NPM_TOKEN", &["npm_"], r"\bnpm_[A-Za-z0-9]{36}\b"),
+    shape("PYPI_TOKEN", &["pypi-"], r"\bpypi-[A-Za-z0-9_-]{50,255}"),
+    shape("HF_TOKEN", &["hf_"], r"\bhf_[A-Za-z0-9]{32,255}"),
+    shape("JWT", &["eyj"], r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    after(
+        "API_KEY",
+        &["api"],
+        r#"(?i)(\bapi[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,255}"#,
+    ),
+    after("CONNECTION_STRING", &["://"], r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]{1,256}:)[^\s@/]{1,256}@"),
+    after("BEARER_TOKEN", &["bearer"], r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/\-]{20,4096}=*"),
+];
+
+static COMPILED: LazyLock<Vec<(&'static Shape, Option<Regex>)>> = LazyLock::new(|| {
+    CATALOGUE.iter().map(|shape| (shape, regex::RegexBuilder::new(shape.pattern).build().ok())).collect()
+});
+
+/// Whole text that stands where a scan could not be made (INV-59).
+const SCREENING_ERROR: &str = "[REDACTED: screening error]";
+
+/// Cleanses a text: secrets replaced, terminal sequences removed, hidden characters made visible. Idempotent.
+pub fn clean(raw: &Raw<impl AsRef<str>>) -> Clean {
+    clean_text(raw.inner().as_ref())
+}
+
+/// [`clean`] for a text that is already at hand as `&str`.
+pub fn clean_text(text: &str) -> Clean {
+    // Sequences go first and last: a secret with an escape sequence inside must still meet its pattern, and a
+    // pattern's replacement never makes a new sequence.
+    Clean(redact(&visible(text)))
+}
+
+/// Whether the text holds a shape of the catalogue.
+pub fn has_secret(text: &str) -> bool {
+    redact(text) != text
+}
+
+fn redact(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut out = text.to_owned();
+    for (index, shape) in CATALOGUE.iter().enumerate() {
+        if !shape.keywords.iter().any(|k| lower.contains(k)) {
+            continue;
+        }
+        let Some((_, Some(pattern))) = COMPILED.get(index) else { return SCREENING_ERROR.to_owned() };
+        let marker = format!("[REDACTED-{}]", shape.id);
+        let replaced = pattern.replace_all(&out, |found: &regex::Captures<'_>| match found.get(1) {
+            Some(kept) if shape.keeps_prefix => format!("{}{marker}", kept.as_str()),
+            _ => marker.clone(),
+        });
+        if let std::borrow::Cow::Owned(changed) = replaced {
+            out = changed;
+        }
+    }
+    out
+}
+
+/// Removes terminal sequences and control characters but tab and new-line; shows bidirectional controls,
+/// zero-width and other invisible characters as `<U+XXXX>`.
+fn visible(text: &str) -> String {
+    if text.bytes().all(|b| matches!(b, b'\t' | b'\n' | 0x20..=0x7e)) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\t' | '\n' => out.push(c),
+            '\u{1b}' => match chars.peek() {
+                Some('[') => {
+                    chars.next();
+                    skip_csi(&mut chars);
+                }
+                Some(']' | 'P' | 'X' | '^' | '_') => {
+                    chars.next();
+                    skip_string(&mut chars);
+                }
+                Some(_) => {
+                    chars.next();
+                }
+                None => {}
+            },
+            '\u{9b}' => skip_csi(&mut chars),
+            '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
+            c if c.is_control() => {}
+            c if hides(c) => out.push_str(&format!("<U+{:04X}>", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn skip_csi(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    while let Some(c) = chars.peek().copied() {
+        // A new-line never belongs to a sequence: what follows an unfinished one must stay visible.
+        if c == '\n' {
+            return;
+        }
+        chars.next();
+        if ('\u{40}'..='\u{7e}').contains(&c) {
+            return;
+        }
+    }
+}
+
+fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    while let Some(c) = chars.peek().copied() {
+        if c == '\n' {
+            return;
+        }
+        chars.next();
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                if chars.peek() == Some(&'\\') {
+                    chars.next();
+                }
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Characters that show nothing, or change the order in which others show.
+fn hides(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Cleanses every string of a JSON value, keys included, and gives its canonical text: what approvers and records
+/// see of a call's arguments.
+pub fn clean_json(value: &crate::json::Json) -> Clean {
+    Clean(clean_value(value).canonical())
+}
+
+/// [`clean_json`] as a value, for records that keep arguments as JSON.
+pub fn clean_value(value: &crate::json::Json) -> crate::json::Json {
+    use crate::json::Json;
+    match value {
+        Json::String(s) => Json::String(clean_text(s).0),
+        Json::Array(items) => Json::Array(items.iter().map(clean_value).collect()),
+        Json::Object(members) => {
+            Json::Object(members.iter().map(|(k, v)| (clean_text(k).0, clean_value(v))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// A text inside the user's or agent's line: cleansed, on one line, at most `max` characters.
+pub fn clean_line(text: &str, max: usize) -> Clean {
+    let clean = clean_text(text).0.replace(['\n', '\t'], " ");
+    Clean(clean).cut(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Secret-shaped samples are put together here so that no whole one stands in the source.
+    fn samples() -> Vec<(&'static str, String)> {
+        let a = |n: usize| "aB3".repeat(n).chars().take(n).collect::<String>();
+        vec![
+            ("AWS_KEY", format!("AKIA{}", "Q2".repeat(8))),
+            ("AWS_KEY", format!("ASIA{}", "Q2".repeat(8))),
+            ("AWS_SECRET", format!("aws_secret_access_key = {}", a(40))),
+            ("GITHUB_TOKEN", format!("ghp_{}", a(36))),
+            ("GITHUB_PAT", format!("github_pat_{}", a(22))),
+            ("GITHUB_URL_TOKEN", format!("https://x-access-token:{}@github.com/o/r", a(20))),
+            ("SLACK_TOKEN", format!("xoxb-{}", a(12))),
+            ("ANTHROPIC_KEY", format!("sk-ant-{}", a(40))),
+            ("OPENAI_KEY", format!("sk-proj-{}", a(40))),
+            ("GOOGLE_KEY", format!("AIza{}", a(35))),
+            ("STRIPE_KEY", format!("sk_live_{}", a(24))),
+            ("NPM_TOKEN", format!("npm_{}", a(36))),
+            ("HF_TOKEN", format!("hf_{}", a(34))),
+            ("JWT", format!("eyJ{}.eyJ{}.{}", a(12), a(12), a(12))),
+            ("CONNECTION_STRING", format!("postgres://u:{}@h/db", a(9))),
+            ("BEARER_TOKEN", format!("Authorization: Bearer {}", a(24))),
+            ("PRIVATE_KEY", format!("-----BEGIN RSA {}-----\n{}\n-----END RSA {}-----", "PRIVATE KEY", a(64), "PRIVATE KEY")),
+            ("PRIVATE_KEY", format!("-----BEGIN {}-----\n{}", "PRIVATE KEY", a(64))),
+        ]
+    }
+
+    /// INV-58: each shape is replaced and the scan is idempotent, also behind 6 MB of other text.
+    #[test]
+    fn every_shape_is_replaced() {
+        for (id, secret) in samples() {
+            let text = format!("before {secret} after");
+            let once = clean_text(&text);
+            assert!(once.as_str().contains(&format!("[REDACTED-{id}]")), "{id}: {once}");
+            assert_eq!(clean_text(once.as_str()), once, "{id}");
+        }
+        let (id, secret) = samples().remove(3);
+        let far = format!("{}\n{secret}", "x y ".repeat(1_500_000));
+        assert!(clean_text(&far).as_str().contains(id));
+    }
+
+    #[test]
+    fn ordinary_text_stays() {
+        for text in [
+            "git push --force origin main",
+            "https://example.org/path?x=1",
+            "see task-aB3aB3aB3aB3 and sk-short",
+            "let api_key = env(\"API_KEY\");",
+            "grüße, 世界 👍",
+        ] {
+            assert_eq!(clean_text(text).as_str(), text);
+        }
+    }
+
+    /// INV-60, P-14.
+    #[test]
+    fn terminal_sequences_go_and_hidden_characters_show() {
+        assert_eq!(clean_text("a\u{1b}[31mred\u{1b}[0m b").as_str(), "ared b");
+        assert_eq!(clean_text("a\u{1b}]0;title\u{7}b\u{1b}]8;;x\u{1b}\\c").as_str(), "abc");
+        assert_eq!(clean_text("a\u{9b}2Jb\rc\u{8}d\u{0}").as_str(), "abcd");
+        assert_eq!(clean_text("rm \u{202e}x\u{200b}y").as_str(), "rm <U+202E>x<U+200B>y");
+        assert_eq!(clean_text("\u{1b}[12;\nrm -rf x").as_str(), "\nrm -rf x");
+    }
+
+    #[test]
+    fn an_escape_inside_a_secret_does_not_save_it() {
+        let text = format!("ghp_aB3\u{1b}[0m{}", "aB3".repeat(12));
+        assert!(clean_text(&text).as_str().contains("REDACTED"));
+    }
+
+    #[test]
+    fn cuts_are_marked_and_within_length() {
+        let long = clean_text(&"é".repeat(300)).cut(256);
+        assert_eq!(long.as_str().chars().count(), 256);
+        assert!(long.as_str().ends_with("..."));
+        assert_eq!(clean_text("ab").cut(2).as_str(), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn cleansing_is_idempotent_and_leaves_no_control(text in any::<String>()) {
+            let once = clean_text(&text);
+            prop_assert!(once.as_str().chars().all(|c| c == '\n' || c == '\t' || !c.is_control()));
+            prop_assert_eq!(clean_text(once.as_str()), once);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What policies may see of a call.
+
+pub mod tools;

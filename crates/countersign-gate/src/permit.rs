@@ -1,0 +1,49 @@
+//! The permit: the right to perform one judged call, once, soon.
+//!
+//! It can be made in this crate only, from an allow that is already recorded; it is not `Clone`, is spent by value,
+//! is bound to the digest of exactly what was judged and lives two seconds, so that `halt` can promise that nothing
+//! starts two seconds later.
+//!
+//! ```compile_fail
+//! use countersign_gate::permit::Permit;
+//! fn forge() -> Permit { Permit { call_digest: todo!(), until: todo!() } }
+//! ```
+//! ```compile_fail
+//! fn twice(permit: countersign_gate::permit::Permit) {
+//!     let _again = permit.clone();
+//! }
+//! ```
+
+use countersign_core::call::ToolCall;
+use countersign_core::code::Code;
+use countersign_core::digest::Digest;
+use std::time::Duration;
+
+/// How long a permit may stay unspent (DECISIONS row 59).
+pub const PERMIT_LIFE: Duration = Duration::from_secs(2);
+
+/// The right to perform one call.
+#[derive(Debug)]
+pub struct Permit {
+    call_digest: Digest,
+    /// On the gate's monotonic clock.
+    until: Duration,
+}
+
+impl Permit {
+    /// INVARIANT permit-after-record: called by the gate only, right after the commit that recorded the allow.
+    pub(crate) fn new(call: &ToolCall, now: Duration) -> Permit {
+        Permit { call_digest: call.call_digest(), until: now + PERMIT_LIFE }
+    }
+
+    /// Spends the permit on a call. Fails when it is for another call or too old; it is gone either way.
+    pub fn spend(self, call: &ToolCall, now: Duration) -> Result<(), Code> {
+        if self.call_digest != call.call_digest() {
+            return Err(Code::Internal);
+        }
+        if now > self.until {
+            return Err(Code::PermitExpired);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! The six seams: everything the gate needs of the world.
+//!
+//! Each has at least two implementations, or a fake without which time and failure could not be tested. Futures are
+//! boxed: nothing beside the cost of the IO, and no generics reach the doors. Not seams: the policy engine, the
+//! audit log (a table of the store), metrics, configuration, caches.
+
+use crate::permit::Permit;
+use async_trait::async_trait;
+use countersign_core::call::{HostCall, Session, ToolCall};
+use countersign_core::cleanse::{Clean, Raw};
+use countersign_core::code::Code;
+use countersign_core::digest::Digest;
+use countersign_core::event::Draft;
+use countersign_core::ids::{ApprovalId, CallId, GrantId, RawId, TaskId};
+use countersign_core::ledger::{
+    AgentProcess, Approval, CallKey, Change, Decision, GrantRow, Halt, Ledger, Outcome,
+};
+use countersign_core::principal::Approver;
+use countersign_core::record::Sealed;
+use countersign_core::secret::{Secret, SecretRef};
+use countersign_core::time::Timestamp;
+use std::time::Duration;
+
+/// The store: verbs of the product, not of tables. One read, one write a call.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Everything judging may know of the past, read at one instant, with the database's time.
+    async fn ledger(&self, key: &CallKey) -> Result<Ledger, StoreError>;
+
+    /// Writes a change in one durable transaction, records included; nothing of it is written when the guard moved
+    /// or a condition of an operation does not hold. Concurrent calls of one process may share a flush.
+    async fn commit(&self, change: Change) -> Result<Committed, CommitError>;
+
+    /// A person's answer to a request (T2, T3): the row, its grants, the refusal memory and its record, or nothing.
+    async fn decide(&self, decision: Decision) -> Result<Approval, DecideError>;
+
+    /// One request as it is now. States that time made are derived.
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
+
+    /// Requests that can still be decided, oldest first.
+    async fn pending(&self) -> Result<Vec<Approval>, StoreError>;
+
+    /// The newest requests whatever their state, newest first.
+    async fn approvals(&self, limit: u32) -> Result<Vec<Approval>, StoreError>;
+
+    /// Live grants that are more than a single use.
+    async fn grants(&self) -> Result<Vec<GrantRow>, StoreError>;
+
+    /// Ends a grant, and every other grant of the same request, with its record. `false` when there is none.
+    async fn revoke(&self, id: GrantId, by: &Approver) -> Result<bool, StoreError>;
+
+    /// The end of a permitted call, found by the client's key of it (the latest open call with it) or by our id.
+    /// `None` when no such call is open.
+    async fn observe(&self, call: &CallRef, outcome: Outcome) -> Result<Option<CallId>, StoreError>;
+
+    /// The end of a session: its task completes, its open calls become `unknown`, its held requests are stranded.
+    async fn end_session(&self, session: &Session) -> Result<Option<TaskId>, StoreError>;
+
+    /// Parked requests of the session that were decided and not yet told to the agent; they are told now.
+    async fn tell(&self, session: &Session) -> Result<Vec<Approval>, StoreError>;
+
+    /// Records behind `after`, in order, at most `limit`.
+    async fn records(&self, after: u64, limit: u32) -> Result<Vec<StoredRecord>, StoreError>;
+
+    /// Number and hash that the log's head row names; `(0, zeros)` for an empty log.
+    async fn head(&self) -> Result<(u64, String), StoreError>;
+
+    /// Adds a record that belongs to no call.
+    async fn note(&self, draft: Draft) -> Result<Sealed, StoreError>;
+
+    /// What stops everything right now, file and rows.
+    async fn halt(&self) -> Result<Halt, StoreError>;
+
+    /// Sets the halt: the file in the project's folder first, then the row and the record. With the row missing the
+    /// file still stops everything.
+    async fn set_halt(&self, reason: &Clean, by: &str) -> Result<(), StoreError>;
+
+    /// Clears the halt, file and row. `false` when nothing was halted.
+    async fn clear_halt(&self, reason: Option<&Clean>, by: &Approver) -> Result<bool, StoreError>;
+
+    /// The accepted text of a pinned thing.
+    async fn pin(&self, kind: PinKind, name: &str) -> Result<Option<Pin>, StoreError>;
+
+    /// Pins a thing with its text, with its record.
+    async fn set_pin(&self, kind: PinKind, name: &str, pin: &Pin, draft: Draft) -> Result<(), StoreError>;
+
+    /// Recorded agent processes of this boot.
+    async fn agents(&self) -> Result<Vec<AgentProcess>, StoreError>;
+
+    /// Returns when something may have changed (another process's commit, HALT), or after `limit` at the latest. A
+    /// hint only: whoever waits reads again.
+    async fn changed(&self, limit: Duration);
+}
+
+/// How a call is found again when it ends.
+#[derive(Clone, Debug)]
+pub enum CallRef {
+    /// By our id.
+    Id(CallId),
+    /// By the client's key.
+    Host(HostCall),
+}
+
+/// A row of the log as it is stored, not yet checked.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    /// The row's number.
+    pub seq: u64,
+    /// The canonical bytes.
+    pub body: String,
+    /// The hash stored with it.
+    pub hash: String,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PinKind {
+    /// The project layer: configuration and policy of the project.
+    Project,
+    /// A server's launch.
+    Server,
+    /// A tool's listing.
+    Tool,
+}
+
+impl PinKind {
+    /// The word in rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PinKind::Project => "project",
+            PinKind::Server => "server",
+            PinKind::Tool => "tool",
+        }
+    }
+}
+
+/// What was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Digest of the text.
+    pub digest: Digest,
+    /// The text itself, so that a difference can be shown and narrowed.
+    pub text: String,
+}
+
+/// A change that was written.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The database's time of it.
+    pub at: Timestamp,
+    /// The session's task.
+    pub task_id: Option<TaskId>,
+    /// Numbers of its records.
+    pub seqs: Vec<u64>,
+    /// For an `Ask`: the deadline of the request.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why the store did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database or the project folder cannot be read or written.
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+    /// The disk is full, or a quota is used up.
+    #[error("the store cannot be written: no space left ({0})")]
+    Full(String),
+    /// The log's head does not verify; nothing may be linked to it.
+    #[error("the audit log does not verify at record {seq}: {what}; run `countersign audit verify`")]
+    Damaged {
+        /// The record.
+        seq: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The database is gone although a log is known.
+    #[error("the audit log is missing: {0}")]
+    Missing(String),
+}
+
+impl StoreError {
+    /// The code a call is refused with.
+    pub fn code(&self) -> Code {
+        match self {
+            StoreError::Unavailable(_) => Code::StoreUnavailable,
+            StoreError::Full(_) => Code::AuditUnavailable,
+            StoreError::Damaged { .. } => Code::LogDamaged,
+            StoreError::Missing(_) => Code::LogMissing,
+        }
+    }
+}
+
+/// Why a change was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// A guarded row changed, a grant was spent, or a request ended: read and judge again.
+    #[error("the state moved")]
+    Moved,
+    /// A counted limit is reached.
+    #[error("a limit is reached: {}", .0.as_str())]
+    Limit(Code),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a person's answer was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// No such request.
+    #[error("there is no such request")]
+    NotFound,
+    /// It has already ended.
+    #[error("the request has already ended as {}", .0.as_str())]
+    AlreadyDecided(countersign_core::approval::Status),
+    /// Its task has ended.
+    #[error("its session has ended")]
+    TaskEnded,
+    /// Everything is halted.
+    #[error("everything is halted: nothing can be approved until `countersign resume`")]
+    Halted,
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The hands: something that performs permitted calls.
+#[async_trait]
+pub trait Downstream: Send + Sync {
+    /// Performs exactly the call the permit is bound to. The permit is spent, whatever happens.
+    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError>;
+}
+
+/// Why a permitted call gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PerformError {
+    /// The permit is for another call or too old; nothing was done.
+    #[error("the permit does not fit: {}", .0.as_str())]
+    Permit(Code),
+    /// It was tried and failed.
+    #[error("{0}")]
+    Failed(String),
+    /// It was sent, and its end is not known.
+    #[error("its end is not known: {0}")]
+    Unknown(String),
+}
+
+/// On whose authority a secret is opened; there is no fourth reason.
+pub enum Authority<'a> {
+    /// A permitted call.
+    Permit(&'a Permit),
+    /// A duty's lease, for a notifier's own token.
+    Lease(&'a str),
+    /// The registry entry of a child being started.
+    Registry(&'a str),
+}
+
+/// Where secrets come from.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// Opens one secret.
+    async fn open(&self, name: &SecretRef, by: Authority<'_>) -> Result<Secret<Vec<u8>>, Code>;
+}
+
+/// What came of a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It arrived.
+    Delivered,
+    /// Try again after this long.
+    Retry(Duration),
+    /// It will never arrive.
+    Hopeless(String),
+}
+
+/// A way to tell a person that something waits.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Tells about one request. The outcome changes no timer and no decision (INV-76).
+    async fn deliver(&self, about: &Approval) -> Delivery;
+}
+
+/// Starts agents for unattended tasks.
+#[async_trait]
+pub trait Runner: Send + Sync {
+    /// Starts the agent of a task in the folder given; returns its process.
+    async fn start(&self, task: TaskId, folder: &str) -> Result<AgentProcess, String>;
+}
+
+/// Time and chance. The wall clock is the database's; this one only waits, measures and mints ids.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Time since some fixed point, running through suspension and never set back.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    async fn sleep(&self, time: Duration);
+
+    /// A fresh id.
+    fn fresh_id(&self) -> RawId;
+}
+
