@@ -108,7 +108,8 @@ pub struct ToolCall {
 impl ToolCall {
     /// Checks the parts and takes the digests.
     pub fn new(parts: CallParts) -> Result<ToolCall, CallError> {
-        let tool_ok = (1..=MAX_TOOL_NAME_BYTES).contains(&parts.tool.len()) && !parts.tool.contains(char::is_control);
+        let tool_ok =
+            (1..=MAX_TOOL_NAME_BYTES).contains(&parts.tool.len()) && !parts.tool.contains(char::is_control);
         if !tool_ok {
             return Err(CallError::ToolName);
         }

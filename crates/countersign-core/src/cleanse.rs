@@ -111,12 +111,12 @@ const CATALOGUE: &[Shape] = &[
     shape("PYPI_TOKEN", &["pypi-"], r"\bpypi-[A-Za-z0-9_-]{50,255}"),
     shape("HF_TOKEN", &["hf_"], r"\bhf_[A-Za-z0-9]{32,255}"),
     shape("JWT", &["eyj"], r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    after("API_KEY", &["api"], r#"(?i)(\bapi[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,255}"#),
     after(
-        "API_KEY",
-        &["api"],
-        r#"(?i)(\bapi[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,255}"#,
+        "CONNECTION_STRING",
+        &["://"],
+        r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]{1,256}:)[^\s@/]{1,256}@",
     ),
-    after("CONNECTION_STRING", &["://"], r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]{1,256}:)[^\s@/]{1,256}@"),
     after("BEARER_TOKEN", &["bearer"], r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/\-]{20,4096}=*"),
 ];
 
@@ -290,7 +290,15 @@ mod tests {
             ("JWT", format!("eyJ{}.eyJ{}.{}", a(12), a(12), a(12))),
             ("CONNECTION_STRING", format!("postgres://u:{}@h/db", a(9))),
             ("BEARER_TOKEN", format!("Authorization: Bearer {}", a(24))),
-            ("PRIVATE_KEY", format!("-----BEGIN RSA {}-----\n{}\n-----END RSA {}-----", "PRIVATE KEY", a(64), "PRIVATE KEY")),
+            (
+                "PRIVATE_KEY",
+                format!(
+                    "-----BEGIN RSA {}-----\n{}\n-----END RSA {}-----",
+                    "PRIVATE KEY",
+                    a(64),
+                    "PRIVATE KEY"
+                ),
+            ),
             ("PRIVATE_KEY", format!("-----BEGIN {}-----\n{}", "PRIVATE KEY", a(64))),
         ]
     }

@@ -145,6 +145,10 @@ mod tests {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
         }
         // INV-12: intended denials are not faults.
-        assert!(Code::Malformed.is_fail_closed() && !Code::Hard.is_fail_closed() && !Code::RecentDenied.is_fail_closed());
+        assert!(
+            Code::Malformed.is_fail_closed()
+                && !Code::Hard.is_fail_closed()
+                && !Code::RecentDenied.is_fail_closed()
+        );
     }
 }

@@ -520,7 +520,8 @@ impl Reader<'_> {
     fn hex4(&mut self) -> Result<u32, JsonError> {
         let mut value = 0u32;
         for _ in 0..4 {
-            let digit = self.peek().and_then(|b| (b as char).to_digit(16)).ok_or_else(|| self.unexpected())?;
+            let digit =
+                self.peek().and_then(|b| (b as char).to_digit(16)).ok_or_else(|| self.unexpected())?;
             value = value * 16 + digit;
             self.at += 1;
         }
@@ -584,8 +585,21 @@ mod tests {
         assert_eq!(err(b"1e400"), JsonErrorKind::NumberRange);
         assert_eq!(err(b"1 2"), JsonErrorKind::Trailing);
         assert_eq!(err(b"{"), JsonErrorKind::Eof);
-        for bad in ["01", "+1", "1.", ".5", "-", "NaN", "tru", "[1,]", "{\"a\":1,}", "'a'", "\"\t\"", "", "\u{feff}1"]
-        {
+        for bad in [
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "-",
+            "NaN",
+            "tru",
+            "[1,]",
+            "{\"a\":1,}",
+            "'a'",
+            "\"\t\"",
+            "",
+            "\u{feff}1",
+        ] {
             assert!(Json::parse(bad.as_bytes(), Bounds::default()).is_err(), "{bad:?}");
         }
     }
@@ -606,7 +620,9 @@ mod tests {
             Just(Json::Null),
             any::<bool>().prop_map(Json::Bool),
             any::<i64>().prop_map(Json::int),
-            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(|f| Json::Number(format!("{f:e}"))),
+            any::<f64>()
+                .prop_filter("finite", |f| f.is_finite())
+                .prop_map(|f| Json::Number(format!("{f:e}"))),
             any::<String>().prop_map(Json::String),
         ];
         leaf.prop_recursive(4, 64, 6, |inner| {

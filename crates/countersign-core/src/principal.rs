@@ -149,7 +149,9 @@ impl Assurance {
 
     /// Reads the name.
     pub fn parse(text: &str) -> Option<Assurance> {
-        [Self::Client, Self::Chat, Self::Cli, Self::Login, Self::Passkey].into_iter().find(|a| a.as_str() == text)
+        [Self::Client, Self::Chat, Self::Cli, Self::Login, Self::Passkey]
+            .into_iter()
+            .find(|a| a.as_str() == text)
     }
 }
 

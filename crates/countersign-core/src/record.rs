@@ -29,7 +29,11 @@ pub struct Head {
 impl Head {
     /// The head of an empty log.
     pub fn genesis() -> Head {
-        Head { seq: 0, hash: Digest::parse(&"0".repeat(64)).unwrap_or_else(|| Digest::of("", &[])), at: Timestamp(0) }
+        Head {
+            seq: 0,
+            hash: Digest::parse(&"0".repeat(64)).unwrap_or_else(|| Digest::of("", &[])),
+            at: Timestamp(0),
+        }
     }
 
     /// Links a draft to this head. The record is read back and compared before it is given out, so that what is

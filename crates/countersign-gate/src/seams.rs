@@ -299,4 +299,3 @@ pub trait Clock: Send + Sync {
     /// A fresh id.
     fn fresh_id(&self) -> RawId;
 }
-

@@ -294,7 +294,10 @@ mod tests {
         assert_eq!(step(Status::Pending, Happening::Approve, T0.plus_s(64), expires), Ok(Status::Approved));
         let late = step(Status::Pending, Happening::Approve, T0.plus_s(65), expires);
         assert_eq!(late, Err(StepError::Ended(Status::TimedOut)));
-        assert_eq!(step(Status::Pending, Happening::Expire, T0.plus_s(59), expires), Err(StepError::TooEarly));
+        assert_eq!(
+            step(Status::Pending, Happening::Expire, T0.plus_s(59), expires),
+            Err(StepError::TooEarly)
+        );
     }
 
     /// INV-4, INV-26, INV-27: both formulas of DECISIONS row 30, against a plain restatement.

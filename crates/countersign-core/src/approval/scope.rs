@@ -14,6 +14,15 @@ pub const MAX_PATTERN_BYTES: usize = 4_096;
 /// A group of tools that can be granted together.
 pub const FILE_WRITE: (&str, &[&str]) = ("file_write", &["Write", "Edit", "MultiEdit", "NotebookEdit"]);
 
+/// A shell line that was understood: as it was written, and its simple commands.
+#[derive(Clone, Copy, Debug)]
+pub struct UnderstoodLine<'a> {
+    /// The line without blanks at its ends.
+    pub line: &'a str,
+    /// Text of each simple command.
+    pub commands: &'a [String],
+}
+
 /// What is granted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -69,7 +78,9 @@ impl Scope {
     pub fn parse_answer(text: &str, tool: &str) -> Result<Scope, ScopeError> {
         match text.trim() {
             "tool_type_session" => Ok(Scope::ToolType(tool.to_owned())),
-            "tool_group_session" if FILE_WRITE.1.contains(&tool) => Ok(Scope::ToolGroup(FILE_WRITE.0.to_owned())),
+            "tool_group_session" if FILE_WRITE.1.contains(&tool) => {
+                Ok(Scope::ToolGroup(FILE_WRITE.0.to_owned()))
+            }
             "tool_group_session" => Err(ScopeError::Ungrouped(tool.to_owned())),
             other => Scope::parse(other),
         }
@@ -166,11 +177,10 @@ impl Scope {
         })
     }
 
-    /// Whether this scope covers a call that is asked for with these values. `commands` are the simple commands of
-    /// an understood shell line, `None` for a line that is not understood and for other tools; `writes` are the
-    /// paths a file tool writes. `ThisCall` and `Rule` cover nothing here: the first is a grant of its own kind, the
-    /// second answers rules.
-    pub fn covers(&self, tool: &str, commands: Option<&[String]>, writes: &[String]) -> bool {
+    /// Whether this scope covers a call that is asked for with these values. `shell` is an understood shell line,
+    /// `None` for a line that is not understood and for other tools; `writes` are the paths a file tool writes.
+    /// `ThisCall` and `Rule` cover nothing here: the first is a grant of its own kind, the second answers rules.
+    pub fn covers(&self, tool: &str, shell: Option<UnderstoodLine<'_>>, writes: &[String]) -> bool {
         match self {
             Scope::ThisCall | Scope::Rule(_) => false,
             Scope::AllSession => true,
@@ -179,7 +189,11 @@ impl Scope {
             // INV-16: one simple command that does not match is enough to ask.
             Scope::BashPattern(glob) => {
                 let glob = Glob::new(glob);
-                commands.is_some_and(|all| !all.is_empty() && all.iter().all(|c| glob.matches(c)))
+                shell.is_some_and(|shell| {
+                    let each = !shell.commands.is_empty() && shell.commands.iter().all(|c| glob.matches(c));
+                    // A pattern without wildcards means one line and nothing wider, however many commands it has.
+                    each || (glob.wildcards() == 0 && glob.matches(shell.line))
+                })
             }
             Scope::WritePath(glob) => {
                 let glob = Glob::new(glob);
@@ -210,13 +224,21 @@ mod tests {
         Scope::parse(text).unwrap()
     }
 
+    fn covers(scope: &Scope, commands: &[&str]) -> bool {
+        let line = commands.join("; ");
+        let commands: Vec<String> = commands.iter().map(|s| s.to_string()).collect();
+        scope.covers("Bash", Some(UnderstoodLine { line: &line, commands: &commands }), &[])
+    }
+
     /// INV-14.
     #[test]
     fn grammar() {
         assert_eq!(ok("  this_call "), Scope::ThisCall);
         assert_eq!(ok("bash_pattern: git status* "), Scope::BashPattern("git status*".into()));
         assert_eq!(ok("rule:x").to_string(), "rule:x");
-        for bad in ["", "This_call", "tool_type:", "tool_type: ", "host:x", "tool_group:all", "tool_type_session"] {
+        for bad in
+            ["", "This_call", "tool_type:", "tool_type: ", "host:x", "tool_group:all", "tool_type_session"]
+        {
             assert!(Scope::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Scope::parse(&format!("rule:{}", "x".repeat(124))).is_err());
@@ -227,7 +249,10 @@ mod tests {
     #[test]
     fn degenerate_globs_are_refused() {
         for bad in ["*", "**", "a*", "* *", "?*?", "a*?*", "ab", "*a?"] {
-            assert!(matches!(Scope::parse(&format!("bash_pattern:{bad}")), Err(ScopeError::Degenerate(_))), "{bad}");
+            assert!(
+                matches!(Scope::parse(&format!("bash_pattern:{bad}")), Err(ScopeError::Degenerate(_))),
+                "{bad}"
+            );
         }
         assert!(Scope::parse("bash_pattern:git*").is_ok());
         assert!(Scope::parse_standing("bash_pattern", &"x".repeat(4_097)).is_err());
@@ -237,11 +262,11 @@ mod tests {
     #[test]
     fn a_pattern_must_match_every_simple_command() {
         let scope = ok("bash_pattern:git status*");
-        let line = |c: &[&str]| c.iter().map(|s| s.to_string()).collect::<Vec<_>>();
-        assert!(scope.covers("Bash", Some(&line(&["git status -s"])), &[]));
-        assert!(!scope.covers("Bash", Some(&line(&["git status", "rm -r x"])), &[]));
+        assert!(covers(&scope, &["git status -s"]));
+        assert!(!covers(&scope, &["git status", "rm -r x"]));
         assert!(!scope.covers("Bash", None, &[]), "a line that is not understood never matches");
-        assert!(!ok("bash_pattern:GIT status*").covers("Bash", Some(&line(&["git status"])), &[]));
+        assert!(!covers(&ok("bash_pattern:GIT status*"), &["git status"]));
+        assert!(!covers(&ok("bash_pattern:git status*"), &[]));
     }
 
     /// INV-17.
@@ -250,15 +275,19 @@ mod tests {
         assert_eq!(Scope::parse_answer("tool_type_session", "Bash"), Ok(Scope::ToolType("Bash".into())));
         let group = Scope::parse_answer("tool_group_session", "Edit").unwrap();
         assert!(group.covers("NotebookEdit", None, &[]) && !group.covers("Bash", None, &[]));
-        assert_eq!(Scope::parse_answer("tool_group_session", "Bash"), Err(ScopeError::Ungrouped("Bash".into())));
+        assert_eq!(
+            Scope::parse_answer("tool_group_session", "Bash"),
+            Err(ScopeError::Ungrouped("Bash".into()))
+        );
     }
 
     #[test]
     fn exact_scopes_match_their_text_only() {
         let scope = Scope::exact_command("rm [a]* \\x?");
-        let one = |s: &str| vec![s.to_string()];
-        assert!(scope.covers("Bash", Some(&one("rm [a]* \\x?")), &[]));
-        assert!(!scope.covers("Bash", Some(&one("rm a* \\x?")), &[]));
-        assert!(!scope.covers("Bash", Some(&one("rm [a]abc \\xy")), &[]));
+        assert!(covers(&scope, &["rm [a]* \\x?"]));
+        assert!(!covers(&scope, &["rm a* \\x?"]));
+        assert!(!covers(&scope, &["rm [a]abc \\xy"]));
+        let two = Scope::exact_command("a; b");
+        assert!(covers(&two, &["a", "b"]) && !covers(&two, &["a", "b", "c"]) && !covers(&two, &["a"]));
     }
 }

@@ -88,8 +88,18 @@ pub fn class(tool: &str) -> ToolClass {
         "WebFetch" | "WebSearch" => ToolClass::Web,
         "Agent" | "Task" => ToolClass::Subagent,
         "AskUserQuestion" => ToolClass::Question,
-        "TodoWrite" | "TodoRead" | "TaskCreate" | "TaskUpdate" | "TaskList" | "TaskGet" | "TaskOutput"
-        | "BashOutput" | "EnterPlanMode" | "ExitPlanMode" | "ToolSearch" | "ListMcpResourcesTool" => ToolClass::Notes,
+        "TodoWrite"
+        | "TodoRead"
+        | "TaskCreate"
+        | "TaskUpdate"
+        | "TaskList"
+        | "TaskGet"
+        | "TaskOutput"
+        | "BashOutput"
+        | "EnterPlanMode"
+        | "ExitPlanMode"
+        | "ToolSearch"
+        | "ListMcpResourcesTool" => ToolClass::Notes,
         name if name.starts_with("mcp__") => ToolClass::Mcp,
         _ => ToolClass::Other,
     }
@@ -120,9 +130,11 @@ pub fn write_path_member(tool: &str) -> Option<&'static str> {
 /// Tier of a tool by its name alone: what annotations and settings can raise.
 pub fn tier(tool: &str) -> Tier {
     match class(tool) {
-        ToolClass::FileRead | ToolClass::FileSearch | ToolClass::Web | ToolClass::Question | ToolClass::Notes => {
-            Tier::Read
-        }
+        ToolClass::FileRead
+        | ToolClass::FileSearch
+        | ToolClass::Web
+        | ToolClass::Question
+        | ToolClass::Notes => Tier::Read,
         // Destructive commands are the rules' business (DECISIONS section 5).
         ToolClass::Shell | ToolClass::FileWrite | ToolClass::Subagent => Tier::Write,
         ToolClass::Mcp | ToolClass::Other => tier_by_words(tool),

@@ -1,0 +1,316 @@
+//! Asking Cedar: one request an action and form, hits united, every error a denial.
+//!
+//! Cedar skips a policy that errs, so a `forbid` that errs would be no forbid; and it reads `__entity` and `__extn`
+//! in JSON as references, so agent text must not reach its JSON reader. Here any reported error ends the evaluation
+//! as a fault (INV-9), and contexts are built from typed values only (dependencies.md 3.2).
+
+use super::{BASE_PERMIT, RuleSet, Rulebook};
+use crate::call::ToolCall;
+use crate::facts::Facts;
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
+};
+
+/// Ids of the rules that matched, in policy order.
+pub type Hits = Vec<String>;
+
+/// A rule could not be evaluated, so nothing can be said to be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("fail-closed: cedar_error: {what}")]
+pub struct EvalError {
+    /// What went wrong.
+    pub what: String,
+    /// The rules that erred, if known.
+    pub rules: Vec<String>,
+}
+
+fn fault(what: impl std::fmt::Display) -> EvalError {
+    EvalError { what: what.to_string(), rules: Vec::new() }
+}
+
+/// The values of one request's context.
+struct Seen<'a> {
+    repo: &'a str,
+    principal: String,
+    client: &'a str,
+    sub_agent: bool,
+    tool: &'a str,
+    facts: &'a Facts,
+}
+
+enum Action<'a> {
+    Invoke,
+    Write(&'a str),
+    Bash(&'a str),
+}
+
+impl Rulebook {
+    /// The rules of a set that match a call.
+    pub fn evaluate(&self, set: RuleSet, call: &ToolCall, facts: &Facts) -> Result<Hits, EvalError> {
+        let parts = call.parts();
+        let seen = Seen {
+            repo: &self.settings().repo,
+            principal: parts.principal.id(),
+            client: parts.session.client.as_str(),
+            sub_agent: parts.principal.is_child(),
+            tool: call.tool(),
+            facts,
+        };
+        self.ask_all(set, &seen)
+    }
+
+    /// Evaluates every action in both sets once, on a call without anything special about it.
+    pub(super) fn probe(&self) -> Result<(), EvalError> {
+        let facts = Facts {
+            class: crate::facts::tools::ToolClass::Shell,
+            tier: crate::facts::tools::Tier::Write,
+            shell: Some(crate::facts::shell::ShellFacts::read("true")),
+            command_forms: vec!["true".to_owned()],
+            writes: vec!["/probe".to_owned()],
+            given_write: None,
+            paths: Vec::new(),
+        };
+        let principal = "agent:other:0".to_owned();
+        let seen =
+            Seen { repo: "", principal, client: "other", sub_agent: false, tool: "Probe", facts: &facts };
+        self.ask_all(RuleSet::Hard, &seen)?;
+        self.ask_all(RuleSet::Soft, &seen).map(|_| ())
+    }
+
+    fn ask_all(&self, set: RuleSet, seen: &Seen<'_>) -> Result<Hits, EvalError> {
+        let mut actions = vec![Action::Invoke];
+        let writes = seen.facts.write_forms();
+        actions.extend(writes.iter().map(|p| Action::Write(p)));
+        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
+        let policies = match set {
+            RuleSet::Hard => &self.hard,
+            RuleSet::Soft => &self.soft,
+        };
+        let mut hits: Hits = Vec::new();
+        for action in &actions {
+            for id in ask(policies, seen, action)? {
+                if !hits.contains(&id) {
+                    hits.push(id);
+                }
+            }
+        }
+        hits.sort_by_key(|id| self.order(id));
+        Ok(hits)
+    }
+}
+
+fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hits, EvalError> {
+    let uid = |kind: &str, id: &str| {
+        let type_name = format!("Agent::{kind}").parse().map_err(fault)?;
+        Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(
+            type_name,
+            cedar_policy::EntityId::new(id),
+        ))
+    };
+    // User text must never become an entity id, so files and commands are sentinels; tool names are bounded.
+    let (name, resource) = match action {
+        Action::Invoke => ("invoke_tool", uid("Tool", seen.tool)?),
+        Action::Write(_) => ("write_file", uid("File", "file")?),
+        Action::Bash(_) => ("execute_bash", uid("BashCommand", "command")?),
+    };
+    let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
+    let request = Request::new(uid("TaskAgent", seen.client)?, uid("Action", name)?, resource, context, None)
+        .map_err(fault)?;
+    let response = Authorizer::new().is_authorized(&request, policies, &Entities::empty());
+    let diagnostics = response.diagnostics();
+    let rules: Vec<String> = diagnostics
+        .errors()
+        .map(|e| match e {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(e) => e.policy_id().to_string(),
+        })
+        .collect();
+    if let Some(first) = diagnostics.errors().next() {
+        return Err(EvalError { what: first.to_string(), rules });
+    }
+    let reasons: Hits = diagnostics.reason().map(|id| id.to_string()).collect();
+    match response.decision() {
+        Decision::Allow if reasons.iter().all(|r| r == BASE_PERMIT) && !reasons.is_empty() => Ok(Vec::new()),
+        Decision::Deny if !reasons.is_empty() => Ok(reasons),
+        // Neither: the catch-all permit is missing. Falling through here would allow.
+        _ => Err(fault("the catch-all permit is missing")),
+    }
+}
+
+fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpression)> {
+    let text = |s: &str| RestrictedExpression::new_string(s.to_owned());
+    let truth = RestrictedExpression::new_bool;
+    fn set<'s>(items: impl IntoIterator<Item = &'s String>) -> RestrictedExpression {
+        RestrictedExpression::new_set(items.into_iter().map(|s| RestrictedExpression::new_string(s.clone())))
+    }
+    let facts = seen.facts;
+    let (server, tool) = match seen.tool.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")) {
+        Some(pair) => pair,
+        None => ("", ""),
+    };
+    let mut out: Vec<(&str, RestrictedExpression)> = vec![
+        ("task_type", text("interactive")),
+        ("repo", text(seen.repo)),
+        ("read_only", truth(false)),
+        ("principal", text(&seen.principal)),
+        ("sub_agent", truth(seen.sub_agent)),
+        ("tool", text(seen.tool)),
+        ("tool_class", text(facts.class.as_str())),
+        ("tier", text(facts.tier.as_str())),
+        ("mcp_server", text(server)),
+        ("mcp_tool", text(tool)),
+        ("writes_paths", set(&facts.writes)),
+    ];
+    match action {
+        Action::Invoke => {}
+        Action::Write(path) => out.push(("file_path", text(path))),
+        Action::Bash(command) => {
+            let shell = facts.shell.as_ref();
+            let refs = shell.map(|s| s.git_push_refs.clone()).unwrap_or_default();
+            let named = |starts: &[&str]| refs.iter().any(|r| starts.iter().any(|s| r.starts_with(s)));
+            out.extend([
+                ("command", text(command)),
+                ("shell_opaque", truth(shell.is_none_or(|s| s.opaque.is_some()))),
+                ("programs", set(&shell.map(|s| s.programs()).unwrap_or_default())),
+                ("git_force_push", truth(shell.is_some_and(|s| s.git_force_push))),
+                ("git_push_main", truth(named(&["main", "prod"]))),
+                ("git_push_protected", truth(named(&["main", "master", "prod", "release/"]))),
+                ("runs_gate", truth(shell.is_some_and(|s| s.runs_gate))),
+                ("git_push_refs", set(&refs)),
+            ]);
+        }
+    }
+    out.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
+
+/// What plain Cedar answers to a request written as JSON: the raw layer that the parity fixtures pin. No sets, no
+/// fail-closed wrapper, no facts; never on the path of a call.
+#[cfg(test)]
+pub(crate) mod raw {
+    use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request};
+
+    pub(crate) fn answer(policies: &str, input: &serde_json::Value) -> (bool, Vec<String>, usize) {
+        let policies: PolicySet = policies.parse().unwrap();
+        let uid = |key: &str| -> EntityUid {
+            let entity = &input[key];
+            EntityUid::from_type_name_and_id(
+                entity["type"].as_str().unwrap().parse().unwrap(),
+                cedar_policy::EntityId::new(entity["id"].as_str().unwrap()),
+            )
+        };
+        let context = Context::from_json_value(input["context"].clone(), None).unwrap();
+        let request = Request::new(uid("principal"), uid("action"), uid("resource"), context, None).unwrap();
+        let response = Authorizer::new().is_authorized(&request, &policies, &Entities::empty());
+        let mut ids: Vec<String> = response
+            .diagnostics()
+            .reason()
+            .map(|id| policies.annotation(id, "rule_id").expect("every rule has an id").to_owned())
+            .collect();
+        ids.sort();
+        (response.decision() == Decision::Allow, ids, response.diagnostics().errors().count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{book, settings};
+    use super::*;
+    use crate::call::tests::call;
+
+    fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
+        let call = call(tool, args);
+        let facts = Facts::of(&call, None).unwrap();
+        book("", settings()).evaluate(set, &call, &facts).unwrap()
+    }
+
+    fn bash(set: RuleSet, line: &str) -> Hits {
+        hits(set, "Bash", &crate::json::Json::object([("command", crate::json::Json::str(line))]).canonical())
+    }
+
+    /// INV-13: the raw layer answers the parity fixtures as written.
+    #[test]
+    fn parity_fixtures() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cedar-parity");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "json") {
+                continue;
+            }
+            let case: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let (allowed, ids, _) = raw::answer(case["policies"].as_str().unwrap(), &case["input"]);
+            let expect = &case["expected"];
+            assert_eq!(allowed, expect["decision"] == "allow", "{}", path.display());
+            let want: Vec<&str> =
+                expect["matching_rule_ids"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+            assert_eq!(ids, want, "{}", path.display());
+            seen += 1;
+        }
+        assert_eq!(seen, 7);
+    }
+
+    /// INV-9: where Cedar skips an erring forbid and allows, the product refuses.
+    #[test]
+    fn an_erring_rule_denies() {
+        let policies = "@rule_id(\"base_permit\") permit (principal, action, resource);\n\
+             @rule_id(\"f\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
+        let input = serde_json::json!({"principal":{"type":"Agent::TaskAgent","id":"a"},"action":{"type":"Agent::Action","id":"x"},
+            "resource":{"type":"Agent::Tool","id":"t"},"context":{}});
+        assert_eq!(raw::answer(policies, &input), (true, vec!["base_permit".to_owned()], 1));
+        let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
+        let call = call("Bash", r#"{"command":"ls"}"#);
+        let facts = Facts::of(&call, None).unwrap();
+        let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts).unwrap_err();
+        assert_eq!(error.rules, ["f"]);
+    }
+
+    /// Agent JSON never reaches Cedar's JSON reader: references and huge numbers in arguments mean nothing.
+    #[test]
+    fn agent_json_is_data() {
+        for args in [
+            r#"{"command":"ls","__entity":{"type":"Agent::Tool","id":"Write"}}"#,
+            r#"{"command":"ls","n":9223372036854775808,"f":1.5,"z":null}"#,
+            r#"{"command":"{\"__extn\":{\"fn\":\"ip\",\"arg\":\"x\"}}"}"#,
+        ] {
+            assert!(hits(RuleSet::Hard, "Bash", args).is_empty(), "{args}");
+        }
+    }
+
+    /// approvals.md 1.10, each built-in with a benign twin.
+    #[test]
+    fn built_in_rules() {
+        use RuleSet::*;
+        for (set, line, want) in [
+            (Hard, "rm -rf /tmp/x", vec!["rm_slash"]),
+            (Hard, "rm -fr  /", vec!["rm_slash"]),
+            (Hard, "rm -rf target", vec![]),
+            (Hard, "psql -c 'DROP TABLE users'", vec!["drop_table"]),
+            (Hard, "psql -c 'drop table users'", vec!["drop_table"]),
+            (Hard, "grep -rn droptable .", vec![]),
+            (Hard, "countersign approve X", vec!["agent_runs_gate"]),
+            (Hard, "countersign pending", vec![]),
+            (Hard, "echo x > .git/config", vec!["write_git_internals_nested"]),
+            (Soft, "git push --force", vec!["force_push_any"]),
+            (
+                Soft,
+                "git push origin main --force",
+                vec!["force_push_any", "force_push_main", "push_to_protected_branch"],
+            ),
+            (Soft, "git push --force-with-lease origin feature", vec![]),
+            (Soft, "git push origin main", vec!["push_to_protected_branch"]),
+            (Soft, "git push origin release/1", vec!["push_to_protected_branch"]),
+            (Soft, "git push origin feature/main", vec![]),
+            (Soft, "echo \"$(x)\"", vec!["shell_opaque"]),
+            (Soft, "bash -c 'git push --force'", vec!["force_push_any", "shell_opaque"]),
+            (Soft, "cargo test", vec![]),
+            (Soft, "echo x > a/credentials.json", vec!["write_credentials"]),
+        ] {
+            assert_eq!(bash(set, line), want, "{line}");
+        }
+        let write = |p: &str| hits(Soft, "Write", &format!(r#"{{"file_path":"{p}","content":""}}"#));
+        assert_eq!(write("x/.env"), ["write_env_files"]);
+        assert_eq!(write("x/.env.local"), ["write_env_files"]);
+        assert!(write("x/.env.example").is_empty() && write("env.rs").is_empty());
+        assert_eq!(hits(Hard, "Edit", r#"{"file_path":"a/.git/config"}"#), ["write_git_internals_nested"]);
+        assert_eq!(hits(Hard, "mcp__gh__delete_repo", "{}"), ["level_denies_destructive"]);
+    }
+}

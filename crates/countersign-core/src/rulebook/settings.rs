@@ -1,0 +1,199 @@
+//! Settings of the rulebook: what configuration means for judging, already checked and put together from its layers.
+
+use crate::approval::Wait;
+use crate::approval::scope::Scope;
+use crate::facts::paths::{BlockMode, PathPattern};
+use crate::json::Bounds;
+use crate::time::Timestamp;
+
+/// Whether rules hold and refuse, or only say what they would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Rules and levels refuse and hold nothing; their verdict is recorded.
+    Watch,
+    /// Everything is enforced.
+    Enforce,
+}
+
+impl Mode {
+    /// The setting's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Watch => "watch",
+            Mode::Enforce => "enforce",
+        }
+    }
+
+    /// Reads the setting's word.
+    pub fn parse(text: &str) -> Option<Mode> {
+        [Mode::Watch, Mode::Enforce].into_iter().find(|m| m.as_str() == text)
+    }
+}
+
+/// How much agents may do without a person (gateway.md 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // the levels are named by their numbers everywhere
+pub enum Level {
+    L0,
+    L1,
+    L2,
+    L3,
+}
+
+impl Level {
+    /// The setting's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::L0 => "L0",
+            Level::L1 => "L1",
+            Level::L2 => "L2",
+            Level::L3 => "L3",
+        }
+    }
+
+    /// Reads the setting's word.
+    pub fn parse(text: &str) -> Option<Level> {
+        [Level::L0, Level::L1, Level::L2, Level::L3].into_iter().find(|l| l.as_str() == text)
+    }
+}
+
+/// A two-valued setting: put the question to a person, or refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AskOrDeny {
+    /// A person is asked.
+    Ask,
+    /// It is refused.
+    Deny,
+}
+
+/// How many of several matching rules a rule scope must name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScopeMatch {
+    /// Every one.
+    All,
+    /// One is enough.
+    Any,
+}
+
+/// A standing allow of the user's own configuration, already narrowed to this project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingAllow {
+    /// What it covers.
+    pub scope: Scope,
+    /// When it ends.
+    pub until: Option<Timestamp>,
+}
+
+/// Everything judging needs of configuration. Units are in the names.
+#[derive(Clone, Debug)]
+pub struct RuleSettings {
+    /// Watch or enforce.
+    pub mode: Mode,
+    /// The level in force, already lowered to its ceiling.
+    pub level: Level,
+    /// What happens to a tier above the level where the level's table lets a person lift it.
+    pub on_exceed: AskOrDeny,
+    /// What happens to a shell line that is not understood.
+    pub opaque_command: AskOrDeny,
+    /// Soft rules that are switched off.
+    pub disabled: Vec<String>,
+    /// All or any matching rule must be named by a rule scope.
+    pub scope_match: ScopeMatch,
+    /// Paths no agent may touch.
+    pub blocked: Vec<PathPattern>,
+    /// Paths of ours and of the clients' settings: blocked whatever configuration says.
+    pub protected: Vec<PathPattern>,
+    /// The user's home, for `~` in arguments.
+    pub home: Option<String>,
+    /// `owner/name` of origin, or empty.
+    pub repo: String,
+    /// Standing allows.
+    pub allow: Vec<StandingAllow>,
+    /// Default window of a request.
+    pub timeout_s: i64,
+    /// Most requests of a session.
+    pub cap: u32,
+    /// Most requests of a session in 60 s.
+    pub per_minute: u32,
+    /// Widest scope kind that may be answered.
+    pub max_scope: String,
+    /// Hold the caller, or send it away with a handle.
+    pub wait: Wait,
+    /// Window of a parked request.
+    pub park_s: i64,
+    /// How long a held yes waits for its call.
+    pub grant_ttl_s: i64,
+    /// How long a no is remembered.
+    pub refusal_memory_s: i64,
+    /// Most permits in 60 s; 0 = unlimited.
+    pub calls_per_minute: u32,
+    /// Most calls at once; 0 = unlimited.
+    pub max_concurrent_calls: u32,
+    /// Bounds of arguments.
+    pub arguments: Bounds,
+    /// Longest judgement.
+    pub judge_budget_ms: u64,
+}
+
+impl RuleSettings {
+    /// The built-in defaults of NAMES 1.1, with the protected paths of a project and of the given folders of ours.
+    pub fn defaults(project_root: &str, own_folders: &[String], home: Option<&str>) -> RuleSettings {
+        let blocked =
+            [".env", ".env.*"].iter().filter_map(|p| PathPattern::new(p, BlockMode::Both)).collect();
+        RuleSettings {
+            mode: Mode::Enforce,
+            level: Level::L1,
+            on_exceed: AskOrDeny::Ask,
+            opaque_command: AskOrDeny::Ask,
+            disabled: Vec::new(),
+            scope_match: ScopeMatch::All,
+            blocked,
+            protected: protected(project_root, own_folders, home),
+            home: home.map(str::to_owned),
+            repo: String::new(),
+            allow: Vec::new(),
+            timeout_s: 300,
+            cap: 50,
+            per_minute: 20,
+            max_scope: "all_session".to_owned(),
+            wait: Wait::Hold,
+            park_s: 86_400,
+            grant_ttl_s: 600,
+            refusal_memory_s: 60,
+            calls_per_minute: 0,
+            max_concurrent_calls: 0,
+            arguments: Bounds::default(),
+            judge_budget_ms: 100,
+        }
+    }
+}
+
+/// What no agent may touch (gateway.md 12.2): our own folders, read and written; the clients' settings and hook
+/// files, written.
+fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> Vec<PathPattern> {
+    let root = project_root.trim_end_matches('/');
+    let mut out = Vec::new();
+    let mut add = |text: String, mode| out.extend(PathPattern::new(&text, mode));
+    add(format!("{root}/.countersign/"), BlockMode::Both);
+    add(".countersign/".to_owned(), BlockMode::Both);
+    for folder in own_folders {
+        add(format!("{}/", folder.trim_end_matches('/')), BlockMode::Both);
+    }
+    const CLIENT_FILES: &[&str] = &[
+        ".claude/settings.json",
+        ".claude/settings.local.json",
+        ".claude/hooks/",
+        ".codex/hooks.json",
+        ".codex/config.toml",
+        ".gemini/settings.json",
+        ".cursor/hooks.json",
+    ];
+    for file in CLIENT_FILES {
+        add((*file).to_owned(), BlockMode::Write);
+        // Anchored too, so that taking away a whole tree above them is seen.
+        for base in [Some(root), home].into_iter().flatten() {
+            add(format!("{}/{file}", base.trim_end_matches('/')), BlockMode::Write);
+        }
+    }
+    out
+}

@@ -1,0 +1,321 @@
+//! The approval desk: waiting for a person, and what a person may say.
+//!
+//! A wake-up is a hint, never the decision: whoever waits reads the row again and acts on that. A person's verbs
+//! take an [`Approver`], which only a human principal can become. Where it stops: how a person proved to be one is
+//! the door's business; what an answer changes is the store's one transaction.
+
+use crate::gate::Gate;
+use crate::seams::{DecideError, StoreError};
+use countersign_core::approval::scope::{Scope, ScopeError};
+use countersign_core::approval::{Answer, LATE_S, Status, Strand, Wait};
+use countersign_core::cleanse::{Clean, clean_line, clean_text};
+use countersign_core::code::Code;
+use countersign_core::event::{Event, int, text, word};
+use countersign_core::ids::{ApprovalId, GrantId};
+use countersign_core::json::Json;
+use countersign_core::ledger::{Approval, Decision, GrantRow, Halt, HoldEnd, Via, least_assurance};
+use countersign_core::principal::Approver;
+use countersign_core::time::Timestamp;
+use std::time::Duration;
+
+/// Longest reason of a denial, in characters.
+pub const MAX_REASON_CHARS: usize = 2_000;
+/// A lost hint costs at most this long.
+const REREAD: Duration = Duration::from_secs(5);
+/// Reads may fail this often and this long before the wait is given up.
+const MAX_READ_FAILURES: u32 = 10;
+const MAX_READ_FAILING: Duration = Duration::from_secs(30);
+
+/// How a wait ended.
+pub(crate) enum Waited {
+    /// A yes landed: judge again.
+    Approved,
+    /// The request is gone from under us: judge again.
+    Moved,
+    /// No yes.
+    Ended(Box<End>),
+}
+
+/// What is told, and what is written, when a caller leaves without a yes.
+pub(crate) struct End {
+    pub code: Code,
+    pub reason: Clean,
+    /// The row's end; `None` when the row is left as it is.
+    pub how: Option<HoldEnd>,
+    /// The request lives on until then.
+    pub pending: Option<Timestamp>,
+    pub event: Option<(Event, Vec<(&'static str, Option<Json>)>)>,
+    /// Nothing that lands now can change the answer.
+    pub sure: bool,
+}
+
+impl End {
+    fn new(code: Code, reason: Clean, how: Option<HoldEnd>) -> Box<End> {
+        Box::new(End { code, reason, how, pending: None, event: None, sure: true })
+    }
+}
+
+/// Waits for the answer to a request: at most `hold`, and never beyond its window.
+pub(crate) async fn wait(
+    gate: &Gate,
+    id: ApprovalId,
+    hold: Duration,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Waited {
+    let started = gate.clock.elapsed();
+    let window = Duration::from_millis((expires_at.0 - now.0).max(0).unsigned_abs());
+    let mut failures = 0u32;
+    let mut failing_since = started;
+    loop {
+        let spent = gate.clock.elapsed() - started;
+        match gate.store.approval(id).await {
+            Ok(Some(row)) => {
+                failures = 0;
+                if let Some(waited) = answered(gate, &row).await {
+                    return waited;
+                }
+                if spent >= window {
+                    // The row is asked once more by its own transaction: a yes that landed first wins (INV-31). A
+                    // database clock that stands still does not stretch the window (INV-35).
+                    let late = spent >= window + Duration::from_secs(LATE_S.unsigned_abs());
+                    return Waited::Ended(timed_out(&row, late));
+                }
+                if spent >= hold {
+                    return Waited::Ended(parked(&row));
+                }
+            }
+            Ok(None) => return Waited::Moved,
+            Err(e) => {
+                if failures == 0 {
+                    failing_since = gate.clock.elapsed();
+                }
+                failures += 1;
+                let failing = gate.clock.elapsed() - failing_since;
+                if failures >= MAX_READ_FAILURES && failing >= MAX_READ_FAILING || spent >= hold {
+                    let why = format!("poll failed {failures} consecutive times: {e}");
+                    return Waited::Ended(End::new(e.code(), clean_line(&why, 400), None));
+                }
+                // The store cannot tell of changes now; do not spin.
+                gate.clock.sleep(Duration::from_millis(250)).await;
+                continue;
+            }
+        }
+        let left = hold.min(window).saturating_sub(spent).max(Duration::from_millis(1));
+        gate.store.changed(left.min(REREAD)).await;
+    }
+}
+
+async fn answered(gate: &Gate, row: &Approval) -> Option<Waited> {
+    let rules = row.request.rules.join(", ");
+    match row.status {
+        Status::Pending => match gate.store.halt().await {
+            Ok(Halt::Absent) => None,
+            Ok(Halt::Present { reason }) => {
+                let why = clean_line(&format!("everything is halted: {reason}"), 400);
+                Some(Waited::Ended(End::new(
+                    Code::Halted,
+                    why,
+                    hold_end(row, HoldEnd::Strand(Strand::Halted)),
+                )))
+            }
+            Ok(Halt::Unknown { why }) => {
+                let why = clean_line(&format!("a halt cannot be ruled out: {why}"), 400);
+                Some(Waited::Ended(End::new(
+                    Code::Halted,
+                    why,
+                    hold_end(row, HoldEnd::Strand(Strand::Halted)),
+                )))
+            }
+            // Read again with the row.
+            Err(_) => None,
+        },
+        Status::Approved => Some(Waited::Approved),
+        Status::Denied => {
+            let reason = row.deny_reason.clone().unwrap_or(Clean::fixed("denied"));
+            let told = format!(
+                "AUTHORITATIVE DENY from human reviewer: {reason} (matching rules: {rules}). Do not try this call or a trivial variation of it again: choose another strategy, or report that you were stopped."
+            );
+            let mut end = End::new(Code::ApprovalDenied, clean_text(&told), hold_end(row, HoldEnd::Taken));
+            end.event = Some((
+                Event::ApprovalDenied,
+                vec![
+                    ("reason", text(&reason)),
+                    ("decided_at", row.decided_at.and_then(word)),
+                    ("created_at", word(row.created_at)),
+                ],
+            ));
+            Some(Waited::Ended(end))
+        }
+        Status::TimedOut => Some(Waited::Ended(timed_out(row, true))),
+        Status::Stranded(why) => {
+            let told =
+                format!("the question ended without an answer ({}); the call was not run", why.as_str());
+            let code = if why == Strand::Halted { Code::Halted } else { Code::ApprovalStranded };
+            Some(Waited::Ended(End::new(code, clean_line(&told, 400), hold_end(row, HoldEnd::Taken))))
+        }
+    }
+}
+
+/// Only a held row has a caller whose leaving is written down.
+fn hold_end(row: &Approval, how: HoldEnd) -> Option<HoldEnd> {
+    (row.request.wait == Wait::Hold && !row.resumed).then_some(how)
+}
+
+fn timed_out(row: &Approval, sure: bool) -> Box<End> {
+    let told = format!(
+        "nobody answered within {} s, so the call was not run (matching rules: {}). This is no judgement of it: go on with other work, or ask the user.",
+        row.request.timeout_s,
+        row.request.rules.join(", ")
+    );
+    let how = match row.status {
+        Status::Pending => Some(HoldEnd::Expire),
+        _ => hold_end(row, HoldEnd::Taken),
+    };
+    let mut end = End::new(Code::ApprovalTimedOut, clean_line(&told, 500), how);
+    end.sure = sure;
+    end.event = Some((
+        Event::ApprovalTimedOut,
+        vec![
+            ("timeout_s", int(row.request.timeout_s)),
+            ("created_at", word(row.created_at)),
+            ("matching_rule_ids", Some(Json::strings(&row.request.rules))),
+        ],
+    ));
+    end
+}
+
+fn parked(row: &Approval) -> Box<End> {
+    let mut end = End::new(Code::ApprovalRequired, row.request.reason.clone(), hold_end(row, HoldEnd::Park));
+    end.pending = Some(row.expires_at);
+    end.sure = false;
+    if end.how.is_some() {
+        end.event = Some((Event::ApprovalParked, vec![("expires_at", word(row.expires_at))]));
+    }
+    end
+}
+
+/// Why a person's verb did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The scope is none.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// Wider than configuration lets anybody grant.
+    #[error("a scope of kind `{0}` is wider than `approvals.max_scope` = `{1}`")]
+    TooWide(String, String),
+    /// The rule does not exist or cannot be lifted.
+    #[error("`{0}` is no soft rule of this project; `countersign explain {1}` lists the rules that asked")]
+    NoRule(String, String),
+    /// Answering this needs stronger proof of a person.
+    #[error("a question of severity {0} needs at least assurance `{1}`")]
+    Assurance(&'static str, &'static str),
+    /// The reason is too long.
+    #[error("the reason has {0} characters; at most {MAX_REASON_CHARS} are allowed")]
+    ReasonTooLong(usize),
+    /// The answer was not recorded.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Gate {
+    /// Questions that can still be answered, oldest first.
+    pub async fn pending(&self) -> Result<Vec<Approval>, StoreError> {
+        self.store.pending().await
+    }
+
+    /// One question.
+    pub async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.store.approval(id).await
+    }
+
+    /// Live scopes.
+    pub async fn grants(&self) -> Result<Vec<GrantRow>, StoreError> {
+        self.store.grants().await
+    }
+
+    /// A person says yes, to as much as the scope says.
+    pub async fn approve(
+        &self,
+        id: ApprovalId,
+        scope: &str,
+        by: Approver,
+        via: Via,
+    ) -> Result<Approval, DeskError> {
+        let row = self.store.approval(id).await?.ok_or(DecideError::NotFound)?;
+        let scope = Scope::parse_answer(scope, &row.request.tool)?;
+        self.check(&row, &by)?;
+        let settings = self.rulebook().map(|b| b.settings());
+        let widest = settings.map_or("all_session", |s| s.max_scope.as_str());
+        if Scope::width(scope.kind()) > Scope::width(widest) {
+            return Err(DeskError::TooWide(scope.kind().to_owned(), widest.to_owned()));
+        }
+        let mut rule_digest = None;
+        if let Scope::Rule(rule) = &scope {
+            let known = self.rulebook().and_then(|b| b.rule(rule));
+            let soft = known.filter(|r| r.set == countersign_core::rulebook::RuleSet::Soft);
+            let Some(rule) = soft else { return Err(DeskError::NoRule(rule.clone(), id.to_string())) };
+            rule_digest = Some(rule.text_digest);
+        }
+        let answer = Answer::Approve { scope };
+        Ok(self.store.decide(self.decision(id, answer, by, via, rule_digest)).await?)
+    }
+
+    /// A person says no. The reason is cleansed before it is stored; the agent reads it.
+    pub async fn deny(
+        &self,
+        id: ApprovalId,
+        reason: &str,
+        by: Approver,
+        via: Via,
+    ) -> Result<Approval, DeskError> {
+        let length = reason.trim().chars().count();
+        if length > MAX_REASON_CHARS {
+            return Err(DeskError::ReasonTooLong(length));
+        }
+        let row = self.store.approval(id).await?.ok_or(DecideError::NotFound)?;
+        self.check(&row, &by)?;
+        let reason = match reason.trim() {
+            "" => Clean::fixed("denied"),
+            text => clean_text(text).cut(MAX_REASON_CHARS),
+        };
+        Ok(self.store.decide(self.decision(id, Answer::Deny { reason }, by, via, None)).await?)
+    }
+
+    /// Ends a scope. `false` when there is none of that id.
+    pub async fn revoke(&self, id: GrantId, by: &Approver) -> Result<bool, StoreError> {
+        self.store.revoke(id, by).await
+    }
+
+    fn check(&self, row: &Approval, by: &Approver) -> Result<(), DeskError> {
+        let least = least_assurance(row.request.severity);
+        if by.assurance() < least {
+            return Err(DeskError::Assurance(row.request.severity.as_str(), least.as_str()));
+        }
+        Ok(())
+    }
+
+    fn decision(
+        &self,
+        approval_id: ApprovalId,
+        answer: Answer,
+        by: Approver,
+        via: Via,
+        rule_digest: Option<countersign_core::digest::Digest>,
+    ) -> Decision {
+        let settings = self.rulebook().map(|b| b.settings());
+        Decision {
+            approval_id,
+            answer,
+            by,
+            via,
+            fresh: [GrantId(self.clock.fresh_id()), GrantId(self.clock.fresh_id())],
+            grant_ttl_s: settings.map_or(600, |s| s.grant_ttl_s),
+            refusal_memory_s: settings.map_or(60, |s| s.refusal_memory_s),
+            rule_digest,
+        }
+    }
+}

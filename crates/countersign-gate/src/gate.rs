@@ -1,0 +1,674 @@
+//! The path of a call: one read, one pure function, one write; then refuse, wait or go on.
+//!
+//! [`Gate::judge`] walks it for doors whose client performs the call itself (hooks, `decide`); [`Gate::call`] walks
+//! it to the end for calls that the gate performs. Both are readable from top to bottom. The words S1 to S7 are those
+//! of DECISIONS section 2. Where it stops: what the rules say is `core::judge`; waiting for a person is `desk`.
+
+use crate::desk::{self, Waited};
+use crate::permit::Permit;
+use crate::seams::{CallRef, Clock, CommitError, Downstream, PerformError, Store, StoreError};
+use crate::told;
+use countersign_core::approval::{Wait, hold_s};
+use countersign_core::call::{Session, ToolCall};
+use countersign_core::cleanse::{Clean, clean, clean_line};
+use countersign_core::code::Code;
+use countersign_core::digest::MacKey;
+use countersign_core::event::{Draft, Event, int, text, word};
+use countersign_core::facts::{FactError, Facts};
+use countersign_core::ids::{ApprovalId, CallId, TaskId};
+use countersign_core::json::Json;
+use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
+use countersign_core::ledger::{
+    AgentProcess, Approval, CallKey, CallOutcome, CallRow, Change, HoldEnd, Ledger, NewRequest, Op, OpenTask,
+    Outcome,
+};
+use countersign_core::rulebook::{ENGINE, Rulebook};
+use countersign_core::time::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A moved ledger is judged again this often, then the call is refused.
+const MAX_ROUNDS: usize = 3;
+
+/// The rulebook in force, or why there is none.
+pub enum Book {
+    /// It loaded and is accepted.
+    InForce(Arc<Rulebook>),
+    /// Every call is refused with this reason.
+    Invalid(Clean),
+}
+
+/// How much of a call's arguments the log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// A keyed digest and the size.
+    Digest,
+    /// The cleansed form too.
+    Redacted,
+}
+
+/// Longest cleansed form of arguments in a record, in characters.
+const CAPTURE_CHARS: usize = 4_096;
+
+/// How long a caller can be held.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// The client gives up on us after this long, counted from the start of the call. `None`: never.
+    pub client_limit_s: Option<i64>,
+    /// Held at most this long by configuration. `None`: as long as the window.
+    pub hold_s: Option<i64>,
+}
+
+/// What a door is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may run. `granted` tells that a person, a scope or a standing allow said so, rather than no rule.
+    Allowed {
+        /// A person's word stands behind it.
+        granted: bool,
+    },
+    /// It may not.
+    Refused {
+        /// Why, as a stable word.
+        code: Code,
+    },
+    /// A person is needed and has not answered; the same call may be made again later.
+    Pending {
+        /// The request.
+        approval_id: ApprovalId,
+        /// Its deadline.
+        expires_at: Timestamp,
+    },
+}
+
+impl Decision {
+    /// The word on every wire.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Decision::Allowed { .. } => "allowed",
+            Decision::Refused { .. } => "refused",
+            Decision::Pending { .. } => "pending",
+        }
+    }
+}
+
+/// A decision with everything an answer may show.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The call.
+    pub call_id: CallId,
+    /// What the door is told.
+    pub decision: Decision,
+    /// What the rules said last.
+    pub verdict: &'static str,
+    /// The step that decided.
+    pub step: Step,
+    /// Why, cleansed, at most 500 characters.
+    pub reason: Clean,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+    /// In watch mode: the verdict that was not enforced.
+    pub would: Option<&'static str>,
+}
+
+/// The gate of one project.
+pub struct Gate {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    book: Book,
+    mac: MacKey,
+    capture: Capture,
+    owner: String,
+}
+
+/// One walk from the read to the write.
+enum Round {
+    Done(Answered, Option<Permit>),
+    Ask { answered: Answered, approval_id: ApprovalId, expires_at: Timestamp, now: Timestamp, wait: Wait },
+}
+
+/// The request whose answer brought the walk back: the second judgement takes it.
+#[derive(Clone, Copy)]
+struct Back {
+    approval_id: ApprovalId,
+    /// The answer landed while the caller was already leaving.
+    late: bool,
+}
+
+/// Everything a round knows when it puts its change together.
+struct Seen<'a> {
+    call: &'a ToolCall,
+    facts: &'a Result<Facts, FactError>,
+    ledger: &'a Ledger,
+    judgement: &'a Judgement,
+    held: Option<Back>,
+    patience: Patience,
+}
+
+impl Gate {
+    /// Puts a gate together. `owner` is the person who may decide, `mac` the key of keyed digests in the log.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        book: Book,
+        mac: MacKey,
+        capture: Capture,
+        owner: String,
+    ) -> Gate {
+        Gate { store, clock, book, mac, capture, owner }
+    }
+
+    /// The rulebook in force.
+    pub fn rulebook(&self) -> Option<&Rulebook> {
+        match &self.book {
+            Book::InForce(book) => Some(book),
+            Book::Invalid(_) => None,
+        }
+    }
+
+    /// Decides a call that its client will perform, holding the caller as patience allows. `agent` is the process the
+    /// session's agent runs in, if the door knows it. The answer comes within the permit's life after the allow was
+    /// recorded, or it is a refusal.
+    pub async fn judge(&self, call: &ToolCall, patience: Patience, agent: Option<AgentProcess>) -> Answered {
+        let (mut answered, permit) = self.walk(call, patience, agent).await;
+        if let Some(permit) = permit
+            && let Err(code) = permit.spend(call, self.clock.elapsed())
+        {
+            answered.decision = Decision::Refused { code };
+            answered.reason = Clean::fixed("the allow could not be given in time; repeat the call");
+        }
+        answered
+    }
+
+    /// Decides a call and performs it: all ten steps. What comes back is cleansed, and withheld when its outcome
+    /// cannot be recorded.
+    pub async fn call(
+        &self,
+        call: &ToolCall,
+        patience: Patience,
+        hand: &dyn Downstream,
+    ) -> (Answered, Option<Result<Clean, Code>>) {
+        let (answered, permit) = self.walk(call, patience, None).await;
+        let Some(permit) = permit else { return (answered, None) };
+        let started = self.clock.elapsed();
+        let performed = hand.perform(permit, call).await;
+        let duration_ms = i64::try_from((self.clock.elapsed() - started).as_millis()).ok();
+        // S7: cleanse, record, answer; a result whose outcome has no record stays inside.
+        let (outcome, code, result) = match &performed {
+            Ok(raw) => (CallOutcome::Ok, None, Ok(clean(raw))),
+            Err(PerformError::Failed(why)) => (CallOutcome::Error, None, Ok(clean_line(why, 2_000))),
+            Err(PerformError::Permit(code)) => (CallOutcome::Error, Some(*code), Err(*code)),
+            Err(PerformError::Unknown(_)) => {
+                (CallOutcome::Unknown, Some(Code::OutcomeUnknown), Err(Code::OutcomeUnknown))
+            }
+        };
+        let bytes = performed.as_ref().map_or(0, |raw| raw.inner().len());
+        let outcome = Outcome { outcome, code, duration_ms, bytes: i64::try_from(bytes).unwrap_or(i64::MAX) };
+        let recorded = self.store.observe(&CallRef::Id(call.id()), outcome).await;
+        let result = match recorded {
+            Ok(Some(_)) => result,
+            Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
+        };
+        (answered, Some(result))
+    }
+
+    /// The end of a call that its client performed. `false` when no such call is open.
+    pub async fn observe(&self, call: &CallRef, outcome: Outcome) -> Result<Option<CallId>, StoreError> {
+        self.store.observe(call, outcome).await
+    }
+
+    /// The end of a session.
+    pub async fn end_session(&self, session: &Session) -> Result<Option<TaskId>, StoreError> {
+        self.store.end_session(session).await
+    }
+
+    /// Parked requests of a session that were decided and not yet told.
+    pub async fn tell(&self, session: &Session) -> Result<Vec<Approval>, StoreError> {
+        self.store.tell(session).await
+    }
+
+    /// A remark in the log.
+    pub async fn note(&self, what: &str) -> Result<(), StoreError> {
+        self.store.note(Draft::note(what)).await.map(|_| ())
+    }
+
+    /// Records a call that never became one: a malformed message of a client, or a verb that was refused.
+    pub async fn refuse_unread(
+        &self,
+        door: &'static str,
+        client: &'static str,
+        tool: &Clean,
+        code: Code,
+        why: &Clean,
+    ) -> Result<(), StoreError> {
+        let draft = Draft::new(
+            Event::CallJudged,
+            [
+                ("door", word(door)),
+                ("client", word(client)),
+                ("tool_name", text(tool)),
+                ("verdict", word("deny")),
+                ("decision", word("refused")),
+                ("code", word(code.as_str())),
+                ("step", word(Step::Door.as_str())),
+                ("reason", text(why)),
+            ],
+        );
+        self.store.note(draft.call(CallId(self.clock.fresh_id()))).await.map(|_| ())
+    }
+
+    /// S3 to S6.
+    async fn walk(
+        &self,
+        call: &ToolCall,
+        patience: Patience,
+        agent: Option<AgentProcess>,
+    ) -> (Answered, Option<Permit>) {
+        let started = self.clock.elapsed();
+        let home = self.rulebook().and_then(|b| b.settings().home.as_deref());
+        let facts = Facts::of(call, home);
+        let mut held: Option<Back> = None;
+        loop {
+            let round = self.round(call, &facts, held, patience, agent.clone()).await;
+            let (answered, approval_id, expires_at, now, wait) = match round {
+                Round::Done(answered, permit) => return (answered, permit),
+                Round::Ask { answered, approval_id, expires_at, now, wait } => {
+                    (answered, approval_id, expires_at, now, wait)
+                }
+            };
+            let hold = match wait {
+                Wait::Park => Duration::ZERO,
+                Wait::Hold => self.hold(patience, started, now, expires_at),
+            };
+            let waited = desk::wait(self, approval_id, hold, expires_at, now).await;
+            let end = match waited {
+                // An approval is a fact, not a path: the call is judged again and finds it (row 3).
+                Waited::Approved => {
+                    held = Some(Back { approval_id, late: false });
+                    continue;
+                }
+                Waited::Moved => continue,
+                Waited::Ended(end) => *end,
+            };
+            match self.leave(call, &facts, &answered, approval_id, end).await {
+                Some(answered) => return (answered, None),
+                // The answer landed while the caller was leaving: it counts.
+                None => held = Some(Back { approval_id, late: true }),
+            }
+        }
+    }
+
+    fn hold(&self, patience: Patience, started: Duration, now: Timestamp, expires_at: Timestamp) -> Duration {
+        let spent = i64::try_from((self.clock.elapsed() - started).as_secs()).unwrap_or(i64::MAX);
+        let limit = patience.client_limit_s.map(|l| l.saturating_sub(spent));
+        let left_s = expires_at.seconds_since(now).max(0);
+        let (hold, _) = hold_s(left_s, limit, patience.hold_s.map(|h| h.saturating_sub(spent)));
+        Duration::from_secs(hold.unsigned_abs())
+    }
+
+    async fn round(
+        &self,
+        call: &ToolCall,
+        facts: &Result<Facts, FactError>,
+        held: Option<Back>,
+        patience: Patience,
+        agent: Option<AgentProcess>,
+    ) -> Round {
+        for _ in 0..MAX_ROUNDS {
+            // S3: one read.
+            let key = self.key(call, facts);
+            let ledger = match self.store.ledger(&key).await {
+                Ok(ledger) => ledger,
+                Err(e) => return self.fault(call, e.code(), &e.to_string()),
+            };
+            // J, and S4: judged in time.
+            let judgement = self.judged(call, facts, &ledger);
+            // S5: one write.
+            let seen = Seen { call, facts, ledger: &ledger, judgement: &judgement, held, patience };
+            let (change, asked) = self.change(seen, key, agent.clone());
+            let committed = match self.store.commit(change).await {
+                Ok(committed) => committed,
+                Err(CommitError::Moved) => continue,
+                Err(CommitError::Limit(code)) => {
+                    return self.late_limit(call, facts, &ledger, code).await;
+                }
+                Err(CommitError::Store(e)) => return self.fault(call, e.code(), &e.to_string()),
+            };
+            let answered = self.answered(call, &judgement);
+            return match (&judgement.verdict, asked) {
+                (Verdict::Allow, _) => {
+                    let permit = Permit::new(call, self.clock.elapsed());
+                    Round::Done(answered, Some(permit))
+                }
+                (Verdict::Deny(_), _) => Round::Done(answered, None),
+                (Verdict::RequireApproval(terms), Some(approval_id)) => {
+                    let known = ledger.open.as_ref().filter(|o| o.approval_id == approval_id);
+                    let expires_at = committed
+                        .expires_at
+                        .or(known.map(|o| o.expires_at))
+                        .unwrap_or_else(|| committed.at.plus_s(terms.timeout_s));
+                    Round::Ask { answered, approval_id, expires_at, now: committed.at, wait: terms.wait }
+                }
+                (Verdict::RequireApproval(_), None) => {
+                    self.fault(call, Code::Internal, "a question without a request")
+                }
+            };
+        }
+        self.fault(call, Code::Contention, "the state moved three times while this call was judged")
+    }
+
+    fn key(&self, call: &ToolCall, facts: &Result<Facts, FactError>) -> CallKey {
+        let parts = call.parts();
+        let mut paths: Vec<String> =
+            facts.iter().flat_map(|f| f.paths.iter().map(|p| p.path.clone())).collect();
+        paths.sort();
+        paths.dedup();
+        CallKey {
+            session: parts.session.clone(),
+            principal: parts.principal.id(),
+            tool: call.tool().to_owned(),
+            args_digest: call.args_digest(),
+            call_digest: call.call_digest(),
+            rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
+            paths,
+        }
+    }
+
+    /// The judge, with everything that could end otherwise than in a verdict turned into a refusal.
+    fn judged(&self, call: &ToolCall, facts: &Result<Facts, FactError>, ledger: &Ledger) -> Judgement {
+        let deny = |code, why: &str| Judgement::refuse(code, Step::Trust, clean_line(why, 400));
+        let book = match &self.book {
+            Book::InForce(book) => book,
+            Book::Invalid(why) => return judge(call, facts, Rules::Invalid(why), ledger),
+        };
+        let started = self.clock.elapsed();
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            if !ledger.rulebook_known
+                && let Err(problems) = book.validate()
+            {
+                let first = problems.first().map(|p| p.to_string()).unwrap_or_default();
+                return deny(Code::PolicyInvalid, &format!("the policy does not validate: {first}"));
+            }
+            judge(call, facts, Rules::InForce(book), ledger)
+        }));
+        let spent = self.clock.elapsed() - started;
+        let Ok(judgement) = judged else { return deny(Code::Internal, "fail-closed: panic") };
+        // Validation is the owner's one-time cost, not the call's.
+        let budget = Duration::from_millis(book.settings().judge_budget_ms);
+        if ledger.rulebook_known && spent > budget && judgement.verdict == Verdict::Allow {
+            return deny(Code::PolicyTimeout, "fail-closed: policy_timeout");
+        }
+        judgement
+    }
+
+    fn change(
+        &self,
+        seen: Seen<'_>,
+        key: CallKey,
+        agent: Option<AgentProcess>,
+    ) -> (Change, Option<ApprovalId>) {
+        let Seen { call, facts, ledger, judgement, held, patience } = seen;
+        let settings = self.rulebook().map(Rulebook::settings);
+        let task_id = ledger.task.as_ref().map(|t| t.task_id);
+        let mut change = Change {
+            open_task: Some(OpenTask {
+                session: call.parts().session.clone(),
+                fresh: TaskId(self.clock.fresh_id()),
+                owner: self.owner.clone(),
+                gate_cap: settings.map_or(50, |s| s.cap),
+            }),
+            ..Change::default()
+        };
+        if let Some(book) = self.rulebook()
+            && !ledger.rulebook_known
+            && judgement.verdict != Verdict::Deny(Code::PolicyInvalid)
+        {
+            change.ops.push(Op::RulebookValidated { digest: book.digest(), engine: ENGINE.to_owned() });
+        }
+        change.ops.extend(agent.map(Op::Agent));
+        if let Some(reused) = &judgement.reused {
+            change.drafts.push(told::answer_reused(call, reused, &self.mac).task(task_id));
+        }
+        let mut asked = None;
+        let mut decision = "refused";
+        match &judgement.verdict {
+            Verdict::Deny(Code::ApprovalCap) => change.drafts.push(told::cap_exceeded(call, ledger)),
+            Verdict::Deny(Code::ApprovalRate) => {
+                change.drafts.push(told::rate_exceeded(call, ledger, settings))
+            }
+            Verdict::Deny(_) => {}
+            Verdict::Allow => {
+                decision = "allowed";
+                change.ops.push(Op::Permit {
+                    call: self.row(call),
+                    per_minute: settings.map_or(0, |s| s.calls_per_minute),
+                    concurrent: settings.map_or(0, |s| s.max_concurrent_calls),
+                    spend: judgement.spend,
+                    resume: held.map(|b| b.approval_id),
+                });
+                if let Some(grant) = judgement.spend {
+                    let approval =
+                        ledger.grants.iter().find(|g| g.grant_id == grant).and_then(|g| g.approval_id);
+                    change.drafts.extend(approval.map(|id| told::spent(call, id, grant, held.is_some())));
+                }
+            }
+            Verdict::RequireApproval(terms) => {
+                decision = "pending";
+                let (request, id) = self.request(call, facts, judgement, terms, settings);
+                asked = Some(id);
+                if terms.attach.is_none() {
+                    change.drafts.push(told::requested(&request));
+                    change.drafts.extend(told::capped(&request, terms, patience));
+                    let per_minute = settings.map_or(0, |s| s.per_minute);
+                    change.ops.push(Op::Ask { request: Box::new(request), per_minute });
+                }
+            }
+        }
+        if let Some(back) = held {
+            // A refusal after a yes still takes the yes, or the session would wait for ever.
+            if judgement.verdict != Verdict::Allow {
+                change.ops.push(Op::EndHold { approval_id: back.approval_id, how: HoldEnd::Taken });
+            }
+            if back.late {
+                change.drafts.push(told::late_win(call, back.approval_id, &judgement.verdict));
+            }
+        }
+        change.drafts.push(self.judged_draft(call, facts, judgement, decision, asked).task(task_id));
+        change.guard = Some((key, ledger.version));
+        (change, asked)
+    }
+
+    fn row(&self, call: &ToolCall) -> CallRow {
+        CallRow {
+            call_id: call.id(),
+            door: call.parts().door,
+            session: call.parts().session.clone(),
+            host: call.host_call(),
+            principal: call.parts().principal.id(),
+            tool: call.tool().to_owned(),
+            args_digest: call.args_digest(),
+            call_digest: call.call_digest(),
+        }
+    }
+
+    fn request(
+        &self,
+        call: &ToolCall,
+        facts: &Result<Facts, FactError>,
+        judgement: &Judgement,
+        terms: &Terms,
+        settings: Option<&countersign_core::rulebook::settings::RuleSettings>,
+    ) -> (NewRequest, ApprovalId) {
+        let approval_id = terms.attach.unwrap_or_else(|| ApprovalId(self.clock.fresh_id()));
+        let display = countersign_core::cleanse::clean_json(call.args());
+        let shell = facts.as_ref().is_ok_and(|f| f.shell.is_some());
+        let request = NewRequest {
+            approval_id,
+            call_id: call.id(),
+            principal: call.parts().principal.id(),
+            client: call.parts().session.client,
+            tool: call.tool().to_owned(),
+            preview: display.cut(256),
+            display,
+            cwd: call.parts().cwd.as_deref().filter(|_| shell).map(|c| clean_line(c, 1_024)),
+            args_digest: call.args_digest(),
+            call_digest: call.call_digest(),
+            rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
+            reason: judgement.reason.clone(),
+            severity: terms.severity,
+            rules: judgement.rules.clone(),
+            timeout_s: terms.timeout_s,
+            wait: terms.wait,
+            exact: terms.exact.clone(),
+            owner: self.owner.clone(),
+            repo: settings.map(|s| s.repo.clone()).filter(|r| !r.is_empty()),
+        };
+        (request, approval_id)
+    }
+
+    /// The caller goes away without a yes. `None` when the row moved meanwhile.
+    async fn leave(
+        &self,
+        call: &ToolCall,
+        facts: &Result<Facts, FactError>,
+        asked: &Answered,
+        approval_id: ApprovalId,
+        end: desk::End,
+    ) -> Option<Answered> {
+        let step = Step::Gate;
+        let mut judgement = Judgement::refuse(end.code, step, end.reason.clone());
+        judgement.rules = asked.rules.clone();
+        let word = if end.pending.is_some() { "pending" } else { "refused" };
+        let mut draft = self.judged_draft(call, facts, &judgement, word, Some(approval_id));
+        if end.pending.is_some() {
+            draft.data.set("verdict", Json::str("require_approval"));
+        }
+        let mut drafts = vec![draft];
+        drafts.extend(end.event.map(|(event, keys)| {
+            Draft::new(
+                event,
+                [("approval_id", countersign_core::event::word(approval_id))].into_iter().chain(keys),
+            )
+            .call(call.id())
+            .approval(approval_id)
+        }));
+        let ops = end.how.map(|how| Op::EndHold { approval_id, how }).into_iter().collect();
+        let session = call.parts().session.clone();
+        let open_task = Some(OpenTask {
+            session,
+            fresh: TaskId(self.clock.fresh_id()),
+            owner: self.owner.clone(),
+            gate_cap: self.rulebook().map_or(50, |b| b.settings().cap),
+        });
+        match self.store.commit(Change { guard: None, open_task, ops, drafts }).await {
+            Ok(_) => {}
+            Err(CommitError::Moved) if end.how.is_some() && !end.sure => return None,
+            // The refusal stands without its record: nothing runs.
+            Err(_) => {}
+        }
+        let decision = match end.pending {
+            Some(expires_at) => Decision::Pending { approval_id, expires_at },
+            None => Decision::Refused { code: end.code },
+        };
+        let verdict = if end.pending.is_some() { "require_approval" } else { "deny" };
+        let reason = end.reason.cut(500);
+        Some(Answered { decision, verdict, step, reason, ..asked.clone() })
+    }
+
+    /// A counted limit was reached between the read and the write.
+    async fn late_limit(
+        &self,
+        call: &ToolCall,
+        facts: &Result<Facts, FactError>,
+        ledger: &Ledger,
+        code: Code,
+    ) -> Round {
+        let reason = Clean::fixed("a limit was reached while this call was judged");
+        let judgement = Judgement::refuse(code, Step::Commit, reason);
+        let task_id = ledger.task.as_ref().map(|t| t.task_id);
+        let draft = self.judged_draft(call, facts, &judgement, "refused", None).task(task_id);
+        match self.store.note(draft).await {
+            Ok(_) => Round::Done(self.answered(call, &judgement), None),
+            Err(e) => self.fault(call, e.code(), &e.to_string()),
+        }
+    }
+
+    fn fault(&self, call: &ToolCall, code: Code, why: &str) -> Round {
+        let judgement = Judgement::refuse(code, Step::Commit, clean_line(why, 400));
+        Round::Done(self.answered(call, &judgement), None)
+    }
+
+    fn answered(&self, call: &ToolCall, judgement: &Judgement) -> Answered {
+        let decision = match &judgement.verdict {
+            Verdict::Allow => Decision::Allowed { granted: judgement.granted },
+            Verdict::Deny(code) => Decision::Refused { code: *code },
+            // Replaced by the desk's answer before a door sees it.
+            Verdict::RequireApproval(_) => Decision::Refused { code: Code::ApprovalRequired },
+        };
+        Answered {
+            call_id: call.id(),
+            decision,
+            verdict: judgement.verdict.as_str(),
+            step: judgement.step,
+            reason: judgement.reason.cut(500),
+            rules: judgement.rules.clone(),
+            would: judgement.would.as_ref().map(|w| w.verdict.as_str()),
+        }
+    }
+
+    /// The record of a judgement: one for a refused call, the one before the outcome for a permitted call.
+    fn judged_draft(
+        &self,
+        call: &ToolCall,
+        facts: &Result<Facts, FactError>,
+        judgement: &Judgement,
+        decision: &'static str,
+        approval: Option<ApprovalId>,
+    ) -> Draft {
+        let parts = call.parts();
+        let canonical = call.args().canonical();
+        let preview = || countersign_core::cleanse::clean_json(call.args()).cut(CAPTURE_CHARS);
+        let code = match &judgement.verdict {
+            Verdict::Deny(code) => word(code.as_str()),
+            Verdict::Allow | Verdict::RequireApproval(_) => None,
+        };
+        let fail_closed = matches!(&judgement.verdict, Verdict::Deny(code) if code.is_fail_closed());
+        let would = judgement.would.as_ref().map(|w| {
+            Json::object([
+                ("verdict", Json::str(w.verdict.as_str())),
+                ("step", Json::str(w.step.as_str())),
+                ("matching_rule_ids", Json::strings(&w.rules)),
+            ])
+        });
+        let draft = Draft::new(
+            Event::CallJudged,
+            [
+                ("door", word(parts.door.as_str())),
+                ("client", word(parts.session.client.as_str())),
+                ("session", text(&clean_line(&parts.session.id, 128))),
+                ("principal", text(&clean_line(&parts.principal.id(), 256))),
+                ("agent_id", parts.agent_id.as_ref().and_then(|a| text(&clean_line(a, 128)))),
+                ("tool_name", text(&clean_line(call.tool(), 200))),
+                ("tier", facts.as_ref().ok().and_then(|f| word(f.tier.as_str()))),
+                ("verdict", word(judgement.verdict.as_str())),
+                ("decision", word(decision)),
+                ("code", code),
+                ("fail_closed", fail_closed.then_some(Json::Bool(true))),
+                ("step", word(judgement.step.as_str())),
+                ("reason", text(&judgement.reason)),
+                ("matching_rule_ids", Some(Json::strings(&judgement.rules))),
+                ("args_mac", word(self.mac.mac("countersign-args-v1", canonical.as_bytes()))),
+                ("args_bytes", int(i64::try_from(canonical.len()).unwrap_or(i64::MAX))),
+                ("rulebook_digest", self.rulebook().and_then(|b| word(b.digest()))),
+                ("would", would),
+                ("input_preview", (self.capture == Capture::Redacted).then(preview).as_ref().and_then(text)),
+            ],
+        );
+        let draft = draft.call(call.id());
+        match approval {
+            Some(id) => draft.approval(id),
+            None => draft,
+        }
+    }
+}
