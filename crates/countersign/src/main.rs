@@ -1,2 +1,7 @@
-//! Not built yet.
+//! Not wired yet.
+mod clock;
+mod config;
+mod person;
+mod places;
+mod project;
 fn main() {}

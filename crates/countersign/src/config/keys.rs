@@ -1,0 +1,134 @@
+//! The one list of configuration keys this version acts on (NAMES 1.1). Help, `config show`, checks and the written
+//! reference are made from it; a key that is not here is an error, never silently ignored.
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number within bounds, both included.
+    Int {
+        /// Least.
+        min: i64,
+        /// Most.
+        max: i64,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Any text.
+    Text,
+    /// Yes or no.
+    Bool,
+    /// A list of texts.
+    Texts,
+    /// A list of paths, or of `{ path, mode }`.
+    Paths,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its full name.
+    pub name: &'static str,
+    /// What its value must be.
+    pub kind: Kind,
+    /// The built-in value, as TOML; empty when unset.
+    pub default: &'static str,
+    /// What it does, one line; the unit is in the name.
+    pub what: &'static str,
+    /// Refused in project files.
+    pub user_only: bool,
+}
+
+impl Key {
+    /// What to write instead of a wrong value.
+    pub fn remedy(&self) -> String {
+        match self.kind {
+            Kind::Int { min, max } => format!("write a whole number from {min} to {max}"),
+            Kind::Word(words) => format!("write one of: {}", words.join(", ")),
+            Kind::Text => "write a text in quotes".to_owned(),
+            Kind::Bool => "write true or false".to_owned(),
+            Kind::Texts => "write a list of texts, for example [\"a\", \"b\"]".to_owned(),
+            Kind::Paths => {
+                "write a list, for example [\"secrets/\", { path = \"a\", mode = \"write\" }]".to_owned()
+            }
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Key {
+    Key { name, kind, default, what, user_only: false }
+}
+
+const fn user(name: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Key {
+    Key { name, kind, default, what, user_only: true }
+}
+
+const fn int(min: i64, max: i64) -> Kind {
+    Kind::Int { min, max }
+}
+
+const LEVELS: Kind = Kind::Word(&["L0", "L1", "L2", "L3"]);
+const ASK_DENY: Kind = Kind::Word(&["ask", "deny"]);
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key("version", int(1, 1), "1", "version of the file's form"),
+    key("install.profile", Kind::Text, "", "what `init` was told; informational"),
+    key("install.by", Kind::Text, "", "who ran `init`; informational"),
+    key("install.at", Kind::Text, "", "when `init` ran; informational"),
+    key(
+        "gate.mode",
+        Kind::Word(&["watch", "enforce"]),
+        "\"enforce\"",
+        "watch records what rules would have done",
+    ),
+    key("gate.autonomy_level", LEVELS, "\"L1\"", "what agents may do without a person"),
+    key("gate.max_autonomy_level", LEVELS, "\"L2\"", "ceiling of the level; the lowest of all layers counts"),
+    key("gate.on_exceed", ASK_DENY, "\"ask\"", "a tier above the level, where a person may lift it"),
+    key("gate.opaque_command", ASK_DENY, "\"ask\"", "a shell line that is not fully understood"),
+    key("gate.judge_budget_ms", int(10, 1_000), "100", "longest judgement; over it a call is refused"),
+    key(
+        "paths.blocked",
+        Kind::Paths,
+        "[\".env\", \".env.*\"]",
+        "paths no agent may touch; lists of all layers add up",
+    ),
+    key("rules.disable", Kind::Texts, "[]", "soft rules that are switched off"),
+    key(
+        "rules.scope_match",
+        Kind::Word(&["all", "any"]),
+        "\"all\"",
+        "matching rules that a rule scope must name",
+    ),
+    key("approvals.timeout_s", int(30, 3_600), "300", "how long a person has by default"),
+    key("approvals.cap", int(1, 500), "50", "most questions of a session"),
+    key("approvals.per_minute", int(1, 600), "20", "most questions of a session in 60 s"),
+    key(
+        "approvals.max_scope",
+        Kind::Word(&["bash_pattern", "write_path", "rule", "tool_type", "tool_group", "all_session"]),
+        "\"all_session\"",
+        "widest scope that may be answered; the narrowest of all layers counts",
+    ),
+    key(
+        "approvals.wait",
+        Kind::Word(&["hold", "park"]),
+        "\"hold\"",
+        "hold the caller, or send it away with a handle",
+    ),
+    key("approvals.park_s", int(60, 604_800), "86400", "how long a parked question can be answered"),
+    key("approvals.grant_ttl_s", int(30, 3_600), "600", "how long a held yes waits for its call"),
+    key("approvals.refusal_memory_s", int(0, 600), "60", "how long a no is remembered"),
+    key("limits.calls_per_minute", int(0, 1_000_000), "0", "most calls in 60 s; 0 = unlimited"),
+    key("limits.max_concurrent_calls", int(0, 1_000_000), "0", "most calls at once; 0 = unlimited"),
+    key("limits.argument_bytes", int(1_024, 8_388_608), "1048576", "most bytes of arguments"),
+    key("limits.argument_depth", int(1, 128), "64", "deepest nesting of arguments"),
+    key("limits.argument_nodes", int(1, 200_000), "20000", "most values in arguments"),
+    key(
+        "audit.capture",
+        Kind::Word(&["redacted", "digest"]),
+        "\"redacted\"",
+        "what the log keeps of arguments",
+    ),
+    key("hooks.timeout_s", int(30, 3_630), "3630", "the client's time limit that `init` writes"),
+    key("hooks.hold_s", int(0, 3_620), "", "longest hold of a client; unset = as long as the question lives"),
+    user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
+];

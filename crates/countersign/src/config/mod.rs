@@ -1,0 +1,295 @@
+//! Configuration: what was said in the layers (`said`, `keys`), and what it means.
+//!
+//! Layers: built-in, organization, user, project; a later one wins, but ceilings only tighten and blocked paths add
+//! up. What it means for judging is core's `RuleSettings`; the rest is [`Settings`].
+
+pub mod keys;
+pub mod said;
+
+use crate::places::Places;
+use crate::project::{Layer, Project};
+use countersign_core::approval::Wait;
+use countersign_core::approval::scope::Scope;
+use countersign_core::facts::paths::{BlockMode, PathPattern};
+use countersign_core::json::Bounds;
+use countersign_core::rulebook::settings::{AskOrDeny, Level, Mode, RuleSettings, ScopeMatch, StandingAllow};
+use countersign_core::time::Timestamp;
+use countersign_gate::gate::Capture;
+use said::{AllowEntry, File, LayerName, Problem, Said};
+use std::collections::BTreeMap;
+
+/// A value in force and where it came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The value, as TOML.
+    pub value: String,
+    /// The layer it came from.
+    pub layer: LayerName,
+    /// The file, if any.
+    pub file: Option<String>,
+    /// The line in it.
+    pub line: Option<usize>,
+}
+
+/// What configuration means.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// For the rulebook.
+    pub rules: RuleSettings,
+    /// What the log keeps of arguments.
+    pub capture: Capture,
+    /// The client's time limit that `init` writes.
+    pub hook_timeout_s: i64,
+    /// Longest hold of a client.
+    pub hook_hold_s: Option<i64>,
+    /// How long a locked database is waited for.
+    pub busy_ms: u64,
+    /// Where each key's value came from.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// Things that load but deserve a remark.
+    pub warnings: Vec<String>,
+    /// Standing allows of the user, of every project.
+    pub allow: Vec<AllowEntry>,
+}
+
+/// The files of a project's configuration.
+pub struct Files {
+    organization: Option<(String, String)>,
+    user: Option<(String, String)>,
+    project: Option<(String, String)>,
+}
+
+impl Files {
+    /// Reads the layers' files; a file that is not there is an empty layer, one that cannot be read is an error.
+    pub fn read(places: &Places, project: Option<(&Project, &Layer)>) -> anyhow::Result<Files> {
+        let read = |folder: &std::path::Path| -> anyhow::Result<Option<(String, String)>> {
+            let path = folder.join("config.toml");
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Ok(Some((path.display().to_string(), text))),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(anyhow::anyhow!("cannot read {}: {e}", path.display())),
+            }
+        };
+        let project = project.and_then(|(project, layer)| {
+            let file = project.folder().join("config.toml").display().to_string();
+            layer.config.clone().map(|text| (file, text))
+        });
+        Ok(Files { organization: read(&places.system)?, user: read(&places.config)?, project })
+    }
+
+    /// Puts the layers together. Every problem of every file is given.
+    pub fn mean(&self, places: &Places, project: &Project) -> Result<Settings, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut layers: Vec<(LayerName, String, File)> = Vec::new();
+        let files = [
+            (LayerName::Organization, &self.organization),
+            (LayerName::User, &self.user),
+            (LayerName::Project, &self.project),
+        ];
+        for (layer, file) in files {
+            let Some((name, text)) = file else { continue };
+            match said::read(name, text, layer) {
+                Ok(file) => layers.push((layer, name.clone(), file)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(mean(&layers, places, project)) } else { Err(problems) }
+    }
+}
+
+fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project) -> Settings {
+    let mut origins = BTreeMap::new();
+    for key in keys::KEYS {
+        if !key.default.is_empty() {
+            let origin =
+                Origin { value: key.default.to_owned(), layer: LayerName::BuiltIn, file: None, line: None };
+            origins.insert(key.name, origin);
+        }
+    }
+    let mut values: BTreeMap<&'static str, Said> = BTreeMap::new();
+    let mut blocked: Option<Vec<String>> = None;
+    for (layer, file, said) in layers {
+        for (name, (value, line)) in &said.values {
+            let tighter = match (*name, value, values.get(name)) {
+                ("gate.max_autonomy_level", Said::Text(new), Some(Said::Text(old))) => new < old,
+                ("approvals.max_scope", Said::Text(new), Some(Said::Text(old))) => {
+                    Scope::width(new) < Scope::width(old)
+                }
+                _ => true,
+            };
+            if let ("paths.blocked", Said::List(paths)) = (*name, value) {
+                blocked.get_or_insert_default().extend(paths.iter().cloned());
+            }
+            if tighter {
+                values.insert(name, value.clone());
+                let origin = Origin {
+                    value: value.to_string(),
+                    layer: *layer,
+                    file: Some(file.clone()),
+                    line: Some(*line),
+                };
+                origins.insert(name, origin);
+            }
+        }
+    }
+    let text = |name: &str| match values.get(name) {
+        Some(Said::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let int = |name: &str| match values.get(name) {
+        Some(Said::Int(n)) => Some(*n),
+        _ => None,
+    };
+    let list = |name: &str| match values.get(name) {
+        Some(Said::List(items)) => items.clone(),
+        _ => Vec::new(),
+    };
+    let mut warnings = Vec::new();
+    let home = places.home.to_str();
+    let mut rules = RuleSettings::defaults(project.root_text(), &places.own(), home);
+    let d = rules.clone();
+    // A mode that is not readable never gets here: the file does not load. The missing key means enforce.
+    rules.mode = text("gate.mode").and_then(Mode::parse).unwrap_or(Mode::Enforce);
+    let ceiling = text("gate.max_autonomy_level").and_then(Level::parse).unwrap_or(Level::L2);
+    rules.level = text("gate.autonomy_level").and_then(Level::parse).unwrap_or(d.level);
+    if rules.level > ceiling {
+        warnings.push(format!(
+            "level_clamped: gate.autonomy_level {} is above gate.max_autonomy_level {}",
+            rules.level.as_str(),
+            ceiling.as_str()
+        ));
+        rules.level = ceiling;
+    }
+    let ask = |name: &str, default| match text(name) {
+        Some("deny") => AskOrDeny::Deny,
+        Some("ask") => AskOrDeny::Ask,
+        _ => default,
+    };
+    rules.on_exceed = ask("gate.on_exceed", d.on_exceed);
+    rules.opaque_command = ask("gate.opaque_command", d.opaque_command);
+    rules.judge_budget_ms = int("gate.judge_budget_ms").map_or(d.judge_budget_ms, i64::unsigned_abs);
+    if let Some(paths) = blocked {
+        rules.blocked = paths.iter().filter_map(|p| pattern(p)).collect();
+    }
+    rules.disabled = list("rules.disable");
+    rules.scope_match =
+        if text("rules.scope_match") == Some("any") { ScopeMatch::Any } else { ScopeMatch::All };
+    rules.repo = project.repo();
+    rules.timeout_s = int("approvals.timeout_s").unwrap_or(d.timeout_s);
+    let small = |name: &str, default: u32| int(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    rules.cap = small("approvals.cap", d.cap);
+    rules.per_minute = small("approvals.per_minute", d.per_minute);
+    rules.max_scope = text("approvals.max_scope").map_or(d.max_scope, str::to_owned);
+    rules.wait = text("approvals.wait").and_then(Wait::parse).unwrap_or(d.wait);
+    rules.park_s = int("approvals.park_s").unwrap_or(d.park_s);
+    rules.grant_ttl_s = int("approvals.grant_ttl_s").unwrap_or(d.grant_ttl_s);
+    rules.refusal_memory_s = int("approvals.refusal_memory_s").unwrap_or(d.refusal_memory_s);
+    rules.calls_per_minute = small("limits.calls_per_minute", d.calls_per_minute);
+    rules.max_concurrent_calls = small("limits.max_concurrent_calls", d.max_concurrent_calls);
+    let size =
+        |name: &str, default: usize| int(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
+    rules.arguments = Bounds {
+        max_bytes: size("limits.argument_bytes", d.arguments.max_bytes),
+        max_depth: size("limits.argument_depth", d.arguments.max_depth),
+        max_nodes: size("limits.argument_nodes", d.arguments.max_nodes),
+    };
+    let allow: Vec<AllowEntry> = layers.iter().flat_map(|(_, _, file)| file.allow.iter().cloned()).collect();
+    rules.allow = allow.iter().filter(|a| a.project == project.id).filter_map(standing).collect();
+    let hook_timeout_s = int("hooks.timeout_s").unwrap_or(3_630);
+    Settings {
+        rules,
+        capture: if text("audit.capture") == Some("digest") { Capture::Digest } else { Capture::Redacted },
+        hook_timeout_s,
+        hook_hold_s: int("hooks.hold_s").map(|h| h.min(hook_timeout_s - 10).max(0)),
+        busy_ms: int("store.busy_ms").map_or(5_000, i64::unsigned_abs),
+        origins,
+        warnings,
+        allow,
+    }
+}
+
+fn pattern(said: &str) -> Option<PathPattern> {
+    let (path, mode) = said.split_once('\t').unwrap_or((said, "both"));
+    PathPattern::new(path, BlockMode::parse(mode)?)
+}
+
+fn standing(entry: &AllowEntry) -> Option<StandingAllow> {
+    let scope = Scope::parse_standing(&entry.kind, &entry.value).ok()?;
+    // An end that cannot be read was refused when the file was; an entry never outlives its end by accident.
+    let until = match &entry.until {
+        Some(text) => Some(Timestamp::parse(text)?),
+        None => None,
+    };
+    Some(StandingAllow { scope, until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(organization: &str, user: &str, project: &str) -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        let at = Project::at(folder.path()).unwrap();
+        let file = |name: &str, text: &str| (!text.is_empty()).then(|| (name.to_owned(), text.to_owned()));
+        let files = Files {
+            organization: file("org", organization),
+            user: file("user", &user.replace("THIS", &at.id)),
+            project: file("project", project),
+        };
+        files.mean(&places, &at).unwrap()
+    }
+
+    #[test]
+    fn later_layers_win_and_ceilings_only_tighten() {
+        let s = settings(
+            "gate.max_autonomy_level = \"L1\"\npaths.blocked = [\"a\"]",
+            "approvals.timeout_s = 60",
+            "version = 1\ngate.autonomy_level = \"L3\"\ngate.max_autonomy_level = \"L3\"\napprovals.timeout_s = 90\npaths.blocked = [\"b\"]",
+        );
+        assert_eq!((s.rules.level, s.rules.timeout_s), (Level::L1, 90));
+        assert_eq!(s.rules.blocked.iter().map(|p| p.text()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(s.warnings[0].starts_with("level_clamped"));
+        let origin = &s.origins["approvals.timeout_s"];
+        assert_eq!((origin.layer, origin.line), (LayerName::Project, Some(4)));
+        assert_eq!(s.origins["gate.max_autonomy_level"].layer, LayerName::Organization);
+    }
+
+    #[test]
+    fn missing_mode_enforces() {
+        assert_eq!(settings("", "", "version = 1").rules.mode, Mode::Enforce);
+        assert_eq!(settings("", "", "version = 1\ngate.mode = \"watch\"").rules.mode, Mode::Watch);
+    }
+
+    #[test]
+    fn standing_allows_are_for_their_project() {
+        let s = settings(
+            "",
+            "[[allow]]\nproject = \"THIS\"\ntool = \"Bash\"\n[[allow]]\nproject = \"other\"\ntool = \"Write\"",
+            "",
+        );
+        assert_eq!(s.rules.allow.len(), 1);
+        assert_eq!(s.allow.len(), 2);
+    }
+
+    /// Every default of the table is what the code means by it.
+    #[test]
+    fn the_table_of_defaults_is_true() {
+        let all: String = keys::KEYS
+            .iter()
+            .filter(|k| !k.default.is_empty() && !k.user_only)
+            .map(|k| format!("{} = {}\n", k.name, k.default))
+            .collect();
+        let (said, unsaid) = (settings("", "", &all), settings("", "", ""));
+        let mut said_rules = format!("{:?}", said.rules);
+        let unsaid_rules = format!("{:?}", unsaid.rules);
+        // The two settings were made in two scratch folders; their protected paths differ by name only.
+        let cut = |s: &str| s.split("protected:").next().unwrap().to_owned();
+        said_rules = cut(&said_rules);
+        assert_eq!(said_rules, cut(&unsaid_rules));
+        assert_eq!(
+            (said.capture, said.hook_timeout_s, said.hook_hold_s),
+            (unsaid.capture, unsaid.hook_timeout_s, unsaid.hook_hold_s)
+        );
+    }
+}
