@@ -3,6 +3,25 @@
 //! [`ClaudeCode`] is the client that `cargo xtask needs` put into the user's cache; [`Scratch`] is a project and a home
 //! for one run of it; [`crate::scripted_model`] is what it talks to. What a hook of the product would do is none of
 //! this module's business: a test writes the settings it wants to try.
+//!
+//! # What this version was seen to do
+//!
+//! Kept true by `tests/claude_code.rs`, with hooks in `.claude/settings.local.json` and the client run with `-p`, as
+//! root too (which only `--dangerously-skip-permissions` minds; `permissions.allow` serves instead).
+//!
+//! - The exec form of a hook works: with `"args"` (an empty list will do) `command` is started without a shell and
+//!   each argument arrives as written, blanks, `$` and `;` included.
+//! - `timeout` is in seconds. A hook that outlives it gets SIGTERM.
+//! - `"onFailure": "block"` makes these block: any exit code, death by signal, a program that is not there, the
+//!   timeout, and JSON of the wrong shape. Without it all of them let the call run, but for exit code 2, whose error
+//!   text reaches the model.
+//! - **Exit code 0 with nothing on standard output, or with something that is no JSON, lets the call run, `onFailure`
+//!   or not.** A truncated answer is a yes.
+//! - Each hook has a process group of its own. When the client is killed the hook goes on, and no one reads its answer.
+//! - Two tools in one answer are performed side by side; their results come back in the order in which they ended.
+//! - A sub-agent (tool `Agent`) runs beside the main conversation, whose tool result says only that it was launched; its
+//!   end arrives later as a message that starts one more model turn, also under `-p`.
+//! - The conversation holds messages of the role `system` between those of user and assistant.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,10 +29,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,6 +42,13 @@ pub const VERSION: &str = include_str!("../../../xtask/pins/claude-code").trim_a
 
 /// A run that does nothing unusual takes seconds; this is for a machine that is busy with other things.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// The client puts each hook and shell command into a process group of its own, which a signal to its group does not
+/// reach and its own death does not end (seen: a hook asleep went on when its client was killed). So all that a run
+/// starts is found by this variable, which every child inherits.
+const MARK: &str = "TESTKIT_RUN";
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
 
 /// The installed client.
 #[derive(Debug, Clone)]
@@ -55,6 +82,7 @@ impl ClaudeCode {
 
     /// Starts the client, for a test that does something while it runs.
     pub fn spawn(&self, options: &RunOptions) -> Running {
+        let mark = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         let mut command = Command::new(&self.program);
         command
             .args(["-p", &options.prompt, "--output-format", "stream-json", "--verbose"])
@@ -70,11 +98,12 @@ impl ClaudeCode {
             .env("DISABLE_ERROR_REPORTING", "1")
             .env("DISABLE_AUTOUPDATER", "1")
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .env(MARK, &mark)
             .envs(options.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that the time limit reaches hooks and servers that the client has started.
+            // A group of its own, so that its end does not touch the test's; hooks get further ones, see `MARK`.
             .process_group(0);
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("starting {}: {error}", self.program.display()));
@@ -101,7 +130,7 @@ impl ClaudeCode {
             });
         }
         let begun = Instant::now();
-        Running { child, said, begun, deadline: begun + options.time_limit }
+        Running { child, mark, said, begun, deadline: begun + options.time_limit }
     }
 }
 
@@ -166,6 +195,7 @@ impl RunOptions {
 /// A client that is running. Dropping it kills it and all that it started.
 pub struct Running {
     child: Child,
+    mark: String,
     said: Arc<Said>,
     begun: Instant,
     deadline: Instant,
@@ -238,7 +268,25 @@ impl Running {
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         drop(self.child.wait());
+        for pid in marked(&self.mark) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
+}
+
+/// The processes that carry the mark in the environment they were started with. Only Linux can tell; elsewhere a hook
+/// that hangs outlives its run by its own time limit.
+fn marked(mark: &str) -> Vec<Pid> {
+    let entry = format!("{MARK}={mark}");
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let carries = |folder: &Path| {
+        let environment = fs::read(folder.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|set| set == entry.as_bytes())
+    };
+    processes
+        .filter(|process| carries(&process.path()))
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .collect()
 }
 
 impl Drop for Running {

@@ -8,6 +8,7 @@
 )]
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use countersign_testkit::claude::{ClaudeCode, Finished, RunOptions, Scratch};
 use countersign_testkit::scripted_model::{Script, ScriptedModel, ToolResult, Turn};
@@ -51,18 +52,69 @@ fn a_failing_hook_lets_the_call_run_unless_told_to_block() {
 
     let closed = json!({ "type": "command", "command": hook, "timeout": 20, "onFailure": "block" });
     let (result, _) = play(&scratch, &hooked(closed));
-    eprintln!("blocked result: {result:?}");
     assert!(result.is_error && !result.text.contains("harness-ok"), "{result:?}");
+}
+
+#[test]
+fn with_on_failure_every_way_to_fail_blocks() {
+    let scratch = Scratch::new();
+    for (name, body) in
+        [("exits-3", "exit 3"), ("dies", "kill -9 $$"), ("cannot-start", "exec /no/such/program")]
+    {
+        let hook = scratch.script(name, body);
+        let hook =
+            json!({ "type": "command", "command": hook, "args": [], "timeout": 20, "onFailure": "block" });
+        let (result, _) = play(&scratch, &hooked(hook));
+        assert!(result.is_error && !result.text.contains("harness-ok"), "{name}: {result:?}");
+    }
+    let missing =
+        json!({ "type": "command", "command": "/no/such/hook", "args": ["x"], "onFailure": "block" });
+    let (result, _) = play(&scratch, &hooked(missing));
+    assert!(result.is_error && !result.text.contains("harness-ok"), "{result:?}");
+}
+
+/// What does not begin and parse as JSON is taken for plain words and no failure, so `onFailure` does not apply. A hook
+/// must therefore never exit 0 unless its whole answer has been written. JSON of the wrong shape is a failure.
+#[test]
+fn a_hook_that_says_nothing_or_nonsense_and_exits_zero_lets_the_call_run() {
+    let scratch = Scratch::new();
+    for (name, body) in [
+        ("silent", "cat >/dev/null"),
+        ("garbled", "echo '{\"hookSpecificOutput\": nonsense'"),
+        (
+            "mistaken",
+            "echo '{\"hookSpecificOutput\":{\"hookEventName\":\"PreToolUse\",\"permissionDecision\":\"dney\"}}'",
+        ),
+    ] {
+        let hook = scratch.script(name, body);
+        let hook = json!({ "type": "command", "command": hook, "timeout": 20, "onFailure": "block" });
+        let (result, _) = play(&scratch, &hooked(hook));
+        assert_eq!(result.text == "harness-ok", name != "mistaken", "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn exit_two_blocks_and_its_error_text_reaches_the_model() {
+    let scratch = Scratch::new();
+    let hook = scratch.script("hook", "echo 'because of this' >&2; exit 2");
+    let (result, _) = play(&scratch, &hooked(json!({ "type": "command", "command": hook })));
+    assert!(result.is_error && result.text.contains("because of this"), "{result:?}");
 }
 
 #[test]
 fn a_slow_hook_is_ended_after_its_seconds_and_blocks() {
     let scratch = Scratch::new();
-    let hook = scratch.script("hook", "exec sleep 60");
+    let told = scratch.project().with_file_name("told");
+    let hook = scratch
+        .script("hook", &format!("trap 'echo TERM > {}; exit 0' TERM; sleep 60 & wait", told.display()));
     let slow = json!({ "type": "command", "command": hook, "timeout": 2, "onFailure": "block" });
     let (result, finished) = play(&scratch, &hooked(slow));
-    eprintln!("slow result: {result:?} took {:?}", finished.took);
     assert!(result.is_error && !result.text.contains("harness-ok"), "{result:?}");
+    assert_eq!(
+        std::fs::read_to_string(&told).unwrap(),
+        "TERM\n",
+        "the hook is asked to go before it is killed"
+    );
     assert!(finished.took.as_secs() < 50, "the timeout is in seconds: {:?}", finished.took);
 }
 
@@ -78,7 +130,6 @@ fn a_hook_may_be_given_as_program_and_arguments() {
     assert_eq!(result.text, "harness-ok");
     assert_eq!(std::fs::read_to_string(&seen).unwrap(), "3|a b|$HOME|c;d|", "no shell reads the arguments");
     let input: Value = serde_json::from_slice(&std::fs::read(seen.with_extension("in")).unwrap()).unwrap();
-    eprintln!("hook input: {input}");
     assert_eq!(input["tool_name"], "Bash");
     assert_eq!(
         input["tool_use_id"],
@@ -111,8 +162,26 @@ fn a_test_can_act_between_two_turns_and_sub_agents_have_their_own_script() {
     running.wait().expect_success();
     assert!(!between.lock().unwrap().is_empty());
     let texts: Vec<String> = model.tool_results().into_iter().map(|result| result.text).collect();
-    eprintln!("texts: {texts:#?}");
     for expected in ["from-seven", "harness-ok", "second"] {
         assert!(texts.iter().any(|text| text == expected), "{expected}: {texts:?}");
     }
+}
+
+#[test]
+fn a_hook_that_hangs_is_ended_with_the_client_at_the_time_limit() {
+    let scratch = Scratch::new();
+    let at_work = scratch.project().with_file_name("at-work");
+    let hook = scratch.script("hook", &format!("echo $$ > '{}'; exec sleep 300", at_work.display()));
+    scratch.settings(&hooked(json!({ "type": "command", "command": hook, "timeout": 300 })));
+    let model = ScriptedModel::start(Script::new([echo()]));
+    let options = RunOptions::new(&scratch, model.url()).time_limit(Duration::from_secs(10));
+    let finished = ClaudeCode::find().run(&options);
+    assert!(finished.timed_out && !finished.success());
+    let pid = std::fs::read_to_string(&at_work).unwrap();
+    let process = std::path::Path::new("/proc").join(pid.trim());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while process.exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(!process.exists(), "the hook has outlived its run");
 }
