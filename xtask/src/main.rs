@@ -41,9 +41,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(&root),
         ["needs"] => needs::run(&root),
-        ["tidy"] => {
-            finding::report("tidy", arrows::check(&root).and_then(|a| Ok([a, bans::check(&root)?].concat())))
-        }
+        ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),
         ["bans"] => finding::report("bans", bans::check(&root)),
         [] | ["--help" | "-h" | "help", ..] | [_, "--help" | "-h"] => {

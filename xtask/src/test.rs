@@ -18,9 +18,7 @@ type Step = (&'static str, fn(&Path) -> Result<()>);
 const STEPS: &[Step] = &[
     ("needs", needs::run),
     ("fmt", |root| cargo(root, &["fmt", "--all", "--check"])),
-    ("tidy", |root| {
-        finding::report("tidy", arrows::check(root).and_then(|a| Ok([a, bans::check(root)?].concat())))
-    }),
+    ("tidy", tidy),
     ("clippy", |root| {
         cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     }),
@@ -47,6 +45,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     }
     println!("all {count} steps passed in {} s", begun.elapsed().as_secs());
     Ok(())
+}
+
+/// `arrows` and `bans` together.
+pub(crate) fn tidy(root: &Path) -> Result<()> {
+    let arrows = arrows::check(root);
+    finding::report("tidy", arrows.and_then(|arrows| Ok([arrows, bans::check(root)?].concat())))
 }
 
 fn deny(root: &Path) -> Result<()> {

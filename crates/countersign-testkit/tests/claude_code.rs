@@ -168,20 +168,29 @@ fn a_test_can_act_between_two_turns_and_sub_agents_have_their_own_script() {
 }
 
 #[test]
-fn a_hook_that_hangs_is_ended_with_the_client_at_the_time_limit() {
+fn a_hook_that_hangs_ends_with_its_run() {
     let scratch = Scratch::new();
     let at_work = scratch.project().with_file_name("at-work");
-    let hook = scratch.script("hook", &format!("echo $$ > '{}'; exec sleep 300", at_work.display()));
+    let hook = scratch
+        .script("hook", &format!("echo $$ > '{0}.new'; mv '{0}.new' '{0}'; sleep 300", at_work.display()));
     scratch.settings(&hooked(json!({ "type": "command", "command": hook, "timeout": 300 })));
     let model = ScriptedModel::start(Script::new([echo()]));
-    let options = RunOptions::new(&scratch, model.url()).time_limit(Duration::from_secs(10));
-    let finished = ClaudeCode::find().run(&options);
+    let options = RunOptions::new(&scratch, model.url());
+    let mut running = ClaudeCode::find().spawn(&options);
+    until("the hook is at work", || at_work.exists());
+    assert!(running.is_running());
+    let hook = std::path::Path::new("/proc").join(std::fs::read_to_string(&at_work).unwrap().trim());
+    drop(running);
+    until("the hook is gone", || !hook.exists());
+
+    let finished = ClaudeCode::find().run(&options.time_limit(Duration::from_secs(1)));
     assert!(finished.timed_out && !finished.success());
-    let pid = std::fs::read_to_string(&at_work).unwrap();
-    let process = std::path::Path::new("/proc").join(pid.trim());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while process.exists() && Instant::now() < deadline {
-        std::thread::yield_now();
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(!process.exists(), "the hook has outlived its run");
 }
