@@ -1,2 +1,71 @@
-//! Not built yet.
-fn main() {}
+//! All automation of the house: `cargo xtask <command>`.
+//!
+//! One file per command. What is here may be slow and may print, but decides nothing about the product: it runs the
+//! same tools a developer would, in the order that finds mistakes soonest, and reads the sources for the rules that
+//! the compiler cannot keep (`arrows`, `bans`). It stops where a release or a deployment would begin.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line of developers speaks by printing"
+)]
+
+mod arrows;
+mod bans;
+mod finding;
+mod needs;
+mod test;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+All automation of the house.
+
+Usage: cargo xtask <command>
+
+Commands:
+  test     everything that must hold before a change lands, in the order that fails soonest
+  needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
+  tidy     arrows and bans together
+  arrows   who imports whom, read from every Cargo.toml
+  bans     what the sources may not name (clocks and files in core, SQL outside store, ...)
+
+Each command exits 1 when something was found, and says where and what to do.
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let root = root();
+    let done = match words.as_slice() {
+        ["test"] => test::run(&root),
+        ["needs"] => needs::run(&root),
+        ["tidy"] => test::tidy(&root),
+        ["arrows"] => finding::report("arrows", arrows::check(&root)),
+        ["bans"] => finding::report("bans", bans::check(&root)),
+        [] | ["--help" | "-h" | "help", ..] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        [_, ..] => {
+            eprintln!("xtask: `{}` is no command here\n\n{HELP}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder. Cargo tells a program that it runs where its package lies; the compiled-in answer serves
+/// only someone who starts the built file by hand.
+fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    package.parent().map(Path::to_path_buf).unwrap_or(package)
+}

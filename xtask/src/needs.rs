@@ -1,0 +1,192 @@
+//! `cargo xtask needs`: what the tests use beyond Rust, installed once.
+//!
+//! Three kinds of things: programs of the system (through apt), cargo-deny, and the agent client that the end-to-end
+//! tests drive. The last two are pinned by the files in `xtask/pins` and go into a cache folder outside `target`, so
+//! that `cargo clean` does not cost minutes. Nothing here is needed to build or to use Countersign.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The program that tests call, and the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("git", "git"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3"),
+    ("script", "bsdutils"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+];
+
+const CLAUDE_CODE: &str = include_str!("../pins/claude-code");
+const CARGO_DENY: &str = include_str!("../pins/cargo-deny");
+
+/// Installs what is missing and says what it did.
+pub(crate) fn run(_root: &Path) -> Result<()> {
+    programs()?;
+    let cache = cache()?;
+    // Two checkouts may be tested at once; the second waits and then finds everything in place.
+    let lock = File::create(cache.join("lock")).context("creating the cache's lock file")?;
+    lock.lock().context("locking the cache")?;
+    cargo_deny_in(&cache)?;
+    claude_code_in(&cache)?;
+    Ok(())
+}
+
+/// Where cargo-deny lies after `needs` has run.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    Ok(match deny_on_path() {
+        Some(found) => found,
+        None => deny_home(&cache()?).join("bin/cargo-deny"),
+    })
+}
+
+fn programs() -> Result<()> {
+    let missing: Vec<&(&str, &str)> =
+        PROGRAMS.iter().filter(|(program, _)| on_path(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
+    let by_hand =
+        format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if on_path("apt-get").is_none() {
+        bail!(
+            "missing: {}. Install them with this system's package manager (Debian's: {by_hand})",
+            names.join(", ")
+        );
+    }
+    if !is_root()? {
+        bail!("missing: {}. Run as root: {by_hand}", names.join(", "));
+    }
+    println!("needs: installing {}", packages.join(", "));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
+        apt
+    };
+    must(apt().arg("update"))?;
+    must(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+}
+
+fn cargo_deny_in(cache: &Path) -> Result<()> {
+    if deny_on_path().is_some() || deny_home(cache).join("bin/cargo-deny").is_file() {
+        return Ok(());
+    }
+    println!("needs: building cargo-deny {} (minutes, once)", CARGO_DENY.trim());
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    into_place(cache, &deny_home(cache), |new| {
+        // Unoptimised: it reads one graph in a second either way, and the build takes a third of the time.
+        let build = new.join("build");
+        must(
+            Command::new(&cargo)
+                .args(["install", "cargo-deny", "--locked", "--debug", "--no-track", "--quiet"])
+                .args(["--version", &format!("={}", CARGO_DENY.trim())])
+                .arg("--root")
+                .arg(new)
+                .arg("--target-dir")
+                .arg(&build)
+                // In the cache folder: no project's `.cargo/config.toml` and no toolchain file has a say there.
+                .current_dir(cache)
+                .env_remove("CARGO_TARGET_DIR")
+                .env_remove("RUSTFLAGS"),
+        )?;
+        fs::remove_dir_all(&build).context("removing cargo-deny's build folder")
+    })
+}
+
+fn claude_code_in(cache: &Path) -> Result<()> {
+    let version = CLAUDE_CODE.trim();
+    let home = cache.join(format!("claude-code-{version}"));
+    if home.join("node_modules/.bin/claude").exists() {
+        return Ok(());
+    }
+    println!("needs: fetching the agent client @anthropic-ai/claude-code {version} (360 MB)");
+    into_place(cache, &home, |new| {
+        must(
+            Command::new("npm")
+                .args([
+                    "install",
+                    "--no-audit",
+                    "--no-fund",
+                    "--no-update-notifier",
+                    "--loglevel=error",
+                    "--prefix",
+                ])
+                .arg(new)
+                .arg(format!("@anthropic-ai/claude-code@{version}"))
+                .current_dir(new),
+        )?;
+        // npm is content when a platform's own package was skipped; the client is not.
+        let client = new.join("node_modules/.bin/claude");
+        let said = Command::new(&client).arg("--version").stdin(Stdio::null()).output();
+        let said = said.with_context(|| format!("starting {}", client.display()))?;
+        if !said.status.success() || !String::from_utf8_lossy(&said.stdout).contains(version) {
+            bail!("the client was installed but does not start: {}", String::from_utf8_lossy(&said.stderr));
+        }
+        Ok(())
+    })
+}
+
+/// Fills a fresh folder and renames it to `home`, so that a broken install is never mistaken for a whole one.
+fn into_place(cache: &Path, home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // One name for all: the lock is held, so what lies there is the rest of a run that was killed.
+    let new = cache.join("new");
+    let _ = fs::remove_dir_all(&new);
+    fs::create_dir_all(&new).with_context(|| format!("creating {}", new.display()))?;
+    let filled = fill(&new).and_then(|()| {
+        // What stands at `home` was found to be incomplete by the caller, who holds the lock.
+        let _ = fs::remove_dir_all(home);
+        fs::rename(&new, home).with_context(|| format!("moving the install to {}", home.display()))
+    });
+    if filled.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    filled
+}
+
+/// `countersign-test` in the user's cache folder. The testkit looks in the same place.
+fn cache() -> Result<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    let cache = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("countersign-test");
+    fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
+    Ok(cache)
+}
+
+fn deny_home(cache: &Path) -> PathBuf {
+    cache.join(format!("cargo-deny-{}", CARGO_DENY.trim()))
+}
+
+/// A cargo-deny of exactly the pinned version; others read `deny.toml` differently.
+fn deny_on_path() -> Option<PathBuf> {
+    let found = on_path("cargo-deny")?;
+    let said = Command::new(&found).arg("--version").output().ok()?;
+    String::from_utf8_lossy(&said.stdout).trim().ends_with(CARGO_DENY.trim()).then_some(found)
+}
+
+fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let program = Path::new(program.as_ref());
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn is_root() -> Result<bool> {
+    let said = Command::new("id").arg("-u").output().context("asking `id -u`")?;
+    Ok(said.stdout.trim_ascii() == b"0")
+}
+
+fn must(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("starting {shown}"))?;
+    if !status.success() {
+        bail!("{shown} ended with {status}");
+    }
+    Ok(())
+}
