@@ -1,1 +1,4 @@
-//! Not built yet.
+//! The hands: what performs a permitted call. A hand takes a permit, never a decision; it reaches the world and knows
+//! nothing of doors or tables.
+
+pub mod scratch;

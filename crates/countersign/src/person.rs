@@ -145,13 +145,15 @@ fn executable(_pid: u32) -> Option<std::path::PathBuf> {
     None
 }
 
+/// Id of the running boot: a process id and start time mean something within it only.
 #[cfg(target_os = "linux")]
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// Id of the running boot; start times are absolute here, so none is needed.
 #[cfg(not(target_os = "linux"))]
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     String::new()
 }
 

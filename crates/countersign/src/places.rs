@@ -66,9 +66,12 @@ impl Places {
         }
         make_folder(&self.keys)?;
         let mut fresh = [0u8; 32];
-        getrandom::fill(&mut fresh).map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
+        let mut name = [0u8; 8];
+        getrandom::fill(&mut fresh)
+            .and_then(|()| getrandom::fill(&mut name))
+            .map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
         // Written beside and linked into place: a reader sees a whole key or none, and the loser of a race re-reads.
-        let beside = self.keys.join(format!("log.key.{}", std::process::id()));
+        let beside = self.keys.join(format!("log.key.{:016x}", u64::from_be_bytes(name)));
         write_new(&beside, &fresh)?;
         let linked = std::fs::hard_link(&beside, &path);
         std::fs::remove_file(&beside).ok();

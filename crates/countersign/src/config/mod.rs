@@ -3,6 +3,7 @@
 //! Layers: built-in, organization, user, project; a later one wins, but ceilings only tighten and blocked paths add
 //! up. What it means for judging is core's `RuleSettings`; the rest is [`Settings`].
 
+pub mod allow;
 pub mod keys;
 pub mod said;
 

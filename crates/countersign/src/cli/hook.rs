@@ -1,0 +1,125 @@
+//! `countersign hook`: what an agent's client runs before and after each tool call.
+//!
+//! A process of a few milliseconds. Every end is an agreed one: a panic, a fault or a lost client ends in the client's
+//! blocking answer, never in an exit code that means "go on" to it. It reads no environment variable of ours.
+
+use super::{Context, exit};
+use crate::clock::SystemClock;
+use crate::{person, project::Project, wire};
+use countersign_core::ids::CallId;
+use countersign_gate::gate::Patience;
+use countersign_gate::seams::Clock as _;
+use countersign_inbound::hooks::{HookAnswer, HookContext, claude_code};
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+/// Decide a tool call for an agent's client (run by the client, not by people).
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop < event.json")]
+pub struct Hook {
+    /// The client: claude-code.
+    #[arg(value_parser = ["claude-code"])]
+    client: String,
+    /// The event: pre, post, stop or end.
+    #[arg(value_parser = ["pre", "post", "stop", "end"])]
+    event: String,
+}
+
+/// Largest message of a client that is read, in bytes.
+const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Hook {
+    /// Whether the client waits for leave: only then may an exit code block.
+    pub fn is_blocking(&self) -> bool {
+        self.event == "pre"
+    }
+
+    /// Answers one event.
+    pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+        let pre = self.is_blocking();
+        let answer = tokio::select! {
+            answer = self.answer(cx) => answer,
+            () = orphaned(), if pre => HookAnswer::fault("countersign: the client went away"),
+        };
+        Ok(give(&answer, pre))
+    }
+
+    async fn answer(&self, cx: &Context) -> HookAnswer {
+        let mut input = Vec::new();
+        if let Err(e) = std::io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut input) {
+            return HookAnswer::fault(format!("countersign: refused code=malformed\nthe message cannot be read: {e}"));
+        }
+        // A hook never looks for its project: the client's folder follows what the agent does.
+        let Some(root) = &cx.global.project else {
+            return HookAnswer::fault("countersign: refused code=internal\nthe hook was installed without --project; run `countersign init` again");
+        };
+        let opened = match Project::at(root) {
+            Ok(project) => wire::open(project, &cx.places).await,
+            Err(e) => Err(e),
+        };
+        let wired = match opened {
+            Ok(wired) => wired,
+            Err(e) => return HookAnswer::fault(format!("countersign: refused code={}\n{e:#}", code(&e))),
+        };
+        let clock = SystemClock;
+        let settings = wired.settings.as_ref();
+        let hook = HookContext {
+            gate: &wired.gate,
+            call_id: CallId(clock.fresh_id()),
+            project: wired.project.root_text(),
+            uid: person::uid(),
+            patience: Patience {
+                client_limit_s: Some(settings.map_or(3_630, |s| s.hook_timeout_s)),
+                hold_s: settings.and_then(|s| s.hook_hold_s),
+            },
+            agent: if self.event == "pre" { person::session_agent() } else { None },
+            resolve: &resolve,
+        };
+        let answer = match self.event.as_str() {
+            "pre" => claude_code::pre(hook, &input).await,
+            "post" => claude_code::post(hook, &input).await,
+            "stop" => claude_code::stop(hook, &input).await,
+            _ => claude_code::end(hook, &input).await,
+        };
+        wired.leave();
+        answer
+    }
+}
+
+fn code(e: &anyhow::Error) -> &'static str {
+    match e.downcast_ref::<countersign_gate::seams::StoreError>() {
+        Some(store) => store.code().as_str(),
+        None => countersign_core::code::Code::Internal.as_str(),
+    }
+}
+
+/// Follows the links of a folder, as the base of relative paths.
+pub fn resolve(path: &str) -> Option<String> {
+    std::fs::canonicalize(path).ok()?.to_str().map(str::to_owned)
+}
+
+/// Ends when the client is gone: whoever answers then must not spend a person's yes on nobody.
+async fn orphaned() {
+    let parent = rustix::process::getppid();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if rustix::process::getppid() != parent {
+            return;
+        }
+    }
+}
+
+/// Writes the answer. An answer that did not arrive whole is a fault: clients take silence for consent.
+pub fn give(answer: &HookAnswer, blocking: bool) -> u8 {
+    let mut code = if blocking { answer.exit } else { exit::OK };
+    if let Some(text) = &answer.stdout {
+        let mut out = std::io::stdout();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() && blocking {
+            code = exit::USAGE;
+        }
+    }
+    if let Some(text) = &answer.stderr {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+    code
+}

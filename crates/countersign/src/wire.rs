@@ -1,0 +1,166 @@
+//! Where the pieces are put together: the one file that names concrete stores and hands, and so the one to read when
+//! looking for a way round the gate.
+
+use crate::clock::SystemClock;
+use crate::config::{Files, Settings};
+use crate::person;
+use crate::places::Places;
+use crate::project::{Layer, Project};
+use countersign_core::cleanse::clean_line;
+use countersign_core::digest::MacKey;
+use countersign_core::rulebook::{ENGINE, Rulebook};
+use countersign_gate::gate::{Book, Capture, Gate};
+use countersign_gate::seams::{Downstream, Pin, PinKind, Store, StoreError};
+use countersign_outbound::scratch::ScratchShell;
+use countersign_store::{SqliteStore, StoreOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Name of the one pin of a project's own layer.
+pub const PROJECT_PIN: &str = "project";
+
+/// How the project's files stand to what a person accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// They are what was accepted.
+    Accepted,
+    /// Nothing was accepted yet.
+    Never,
+    /// They differ from what was accepted.
+    Changed,
+    /// The files or the pin cannot be read.
+    Unknown(String),
+}
+
+/// A project, opened.
+pub struct Wired {
+    /// The gate.
+    pub gate: Gate,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// The project.
+    pub project: Project,
+    /// What configuration means; `None` when it does not load.
+    pub settings: Option<Settings>,
+    /// How the project's files stand to what was accepted.
+    pub acceptance: Acceptance,
+    /// Every problem of configuration and policy, ready to be shown.
+    pub problems: Vec<miette::Report>,
+    /// Remarks that stop nothing.
+    pub warnings: Vec<String>,
+    leave: Box<dyn FnOnce() + Send>,
+}
+
+impl Wired {
+    /// For a process that ends now: nothing is closed that the next process would have to open again.
+    pub fn leave(self) {
+        (self.leave)();
+    }
+}
+
+/// Opens a project: configuration, policy, pin, store. Only a store that cannot be opened is an error; a rulebook that
+/// does not load or is not accepted opens as a gate that refuses every call and says why.
+pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
+    let layer = project.read();
+    let files = match &layer {
+        Ok(layer) => Files::read(places, Some((&project, layer))),
+        Err(_) => Files::read(places, None),
+    };
+    let mut problems: Vec<miette::Report> = Vec::new();
+    let settings = match files.map(|f| f.mean(places, &project)) {
+        Ok(Ok(settings)) => Some(settings),
+        Ok(Err(found)) => {
+            problems.extend(found.into_iter().map(miette::Report::new));
+            None
+        }
+        Err(e) => {
+            problems.push(miette::miette!("{e}"));
+            None
+        }
+    };
+    let mut options = StoreOptions::new(project.state(places), project.halt_file());
+    options.engine = ENGINE.to_owned();
+    options.boot = Some(person::boot_id());
+    if let Some(settings) = &settings {
+        options.busy_ms = settings.busy_ms;
+        options.refusal_memory_s = settings.rules.refusal_memory_s;
+    }
+    let sqlite = SqliteStore::open(options).await?;
+    let acceptance = acceptance(&sqlite, &layer).await;
+    let mut warnings = settings.as_ref().map(|s| s.warnings.clone()).unwrap_or_default();
+    let mut book = None;
+    if let (Ok(layer), Some(settings)) = (&layer, &settings) {
+        match Rulebook::load(layer.policy(), settings.rules.clone()) {
+            Ok((loaded, remarks)) => {
+                warnings.extend(remarks.iter().map(|w| w.to_string()));
+                book = Some(loaded);
+            }
+            Err(found) => problems.extend(found.into_iter().map(miette::Report::new)),
+        }
+    }
+    if let Err(e) = &layer {
+        problems.push(miette::miette!("{e:#}"));
+    }
+    let root = countersign_core::facts::shell::quote(project.root_text());
+    let accept = format!("a person must look at the files and run: countersign --project {root} trust accept project");
+    let book = match (book, &acceptance) {
+        (Some(book), Acceptance::Accepted) => Book::InForce(Arc::new(book)),
+        (Some(_), Acceptance::Never) => {
+            invalid(&format!("the project's configuration was never accepted on this machine; {accept}"))
+        }
+        (Some(_), Acceptance::Changed) => {
+            invalid(&format!("the project's configuration or policy changed since it was accepted; {accept}"))
+        }
+        (Some(_), Acceptance::Unknown(why)) => invalid(&format!("the accepted configuration cannot be read: {why}")),
+        (None, _) => {
+            let first = problems.first().map(|p| p.to_string()).unwrap_or_default();
+            invalid(&format!("the configuration or policy does not load: {first}"))
+        }
+    };
+    let capture = settings.as_ref().map_or(Capture::Redacted, |s| s.capture);
+    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let gate = Gate::new(
+        store.clone(),
+        Arc::new(SystemClock),
+        book,
+        MacKey::new(places.log_key()?),
+        capture,
+        person::me().id(),
+    );
+    let leave = Box::new(move || sqlite.leave());
+    Ok(Wired { gate, store, project, settings, acceptance, problems, warnings, leave })
+}
+
+fn invalid(why: &str) -> Book {
+    Book::Invalid(clean_line(why, 480))
+}
+
+async fn acceptance(store: &dyn Store, layer: &anyhow::Result<Layer>) -> Acceptance {
+    let layer = match layer {
+        Ok(layer) => layer,
+        Err(e) => return Acceptance::Unknown(format!("{e:#}")),
+    };
+    match store.pin(PinKind::Project, PROJECT_PIN).await {
+        Ok(None) => Acceptance::Never,
+        Ok(Some(Pin { digest, .. })) if digest == layer.pin().digest => Acceptance::Accepted,
+        Ok(Some(_)) => Acceptance::Changed,
+        Err(e) => Acceptance::Unknown(e.to_string()),
+    }
+}
+
+/// Whether a state folder holds a store that can be opened without making one.
+pub fn has_state(state: &Path) -> bool {
+    state.join("state.db").is_file()
+}
+
+/// Opens only the store of a project whose files do not matter: for verbs over all projects.
+pub async fn open_store(state: &Path, halt_file: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let mut options = StoreOptions::new(state, halt_file);
+    options.boot = Some(person::boot_id());
+    Ok(Arc::new(SqliteStore::open(options).await?))
+}
+
+/// The hand of `demo`: runs shell lines in one scratch folder.
+pub fn scratch_shell(folder: &Path) -> Arc<dyn Downstream> {
+    Arc::new(ScratchShell::new(folder.to_owned(), Arc::new(SystemClock)))
+}
