@@ -32,7 +32,7 @@ const MEMBERS: &[&str] =
 
 /// Decides one call. Returns the answer and the exit code: 0 allowed, 2 refused or any fault, 5 pending.
 pub async fn decide(cx: DecideContext<'_>, input: &[u8]) -> (Json, u8) {
-    let (call, limit_s) = match read(&cx, input) {
+    let (call, limit_s) = match read(cx.call_id, cx.uid, cx.cwd, cx.resolve, input) {
         Ok(read) => read,
         Err((code, why)) => {
             let why = clean_line(&why, 400);
@@ -59,7 +59,24 @@ pub async fn decide(cx: DecideContext<'_>, input: &[u8]) -> (Json, u8) {
     (render(&cx, &call, &answered), exit)
 }
 
-fn read(cx: &DecideContext<'_>, input: &[u8]) -> Result<(ToolCall, Option<i64>), (Code, String)> {
+/// Reads one call without deciding it: for `explain`.
+pub fn parse(
+    input: &[u8],
+    uid: u32,
+    cwd: &str,
+    resolve: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<ToolCall, String> {
+    let id = CallId(countersign_core::ids::RawId::new(countersign_core::time::Timestamp(0), [0; 10]));
+    read(id, uid, cwd, resolve, input).map(|(call, _)| call).map_err(|(_, why)| why)
+}
+
+fn read(
+    call_id: CallId,
+    uid: u32,
+    cwd: &str,
+    resolve: &(dyn Fn(&str) -> Option<String> + Sync),
+    input: &[u8],
+) -> Result<(ToolCall, Option<i64>), (Code, String)> {
     let bad = |why: String| (Code::Malformed, why);
     let bounds = Bounds { max_bytes: 8 * 1024 * 1024, ..Bounds::default() };
     let message =
@@ -79,7 +96,7 @@ fn read(cx: &DecideContext<'_>, input: &[u8]) -> Result<(ToolCall, Option<i64>),
             Client::parse(&name).ok_or_else(|| bad(format!("`client` names no client: `{name}`")))?
         }
     };
-    let cwd = text("cwd")?.unwrap_or_else(|| cx.cwd.to_owned());
+    let cwd = text("cwd")?.unwrap_or_else(|| cwd.to_owned());
     if !cwd.starts_with('/') {
         return Err(bad("`cwd` is not absolute".into()));
     }
@@ -95,11 +112,11 @@ fn read(cx: &DecideContext<'_>, input: &[u8]) -> Result<(ToolCall, Option<i64>),
     };
     let agent_id = text("agent_id")?;
     let parts = CallParts {
-        call_id: cx.call_id,
+        call_id,
         door: Door::Cli,
         principal: Principal::Agent {
             client,
-            uid: cx.uid,
+            uid,
             agent_type: agent_id.as_ref().map(|_| "unknown".to_owned()),
         },
         session: Session { client, id: text("session_id")?.unwrap_or_else(|| "decide".to_owned()) },
@@ -107,7 +124,7 @@ fn read(cx: &DecideContext<'_>, input: &[u8]) -> Result<(ToolCall, Option<i64>),
         tool_use_id: None,
         tool: text("tool_name")?.ok_or_else(|| bad("no `tool_name`".into()))?,
         args: message.get("tool_input").cloned().ok_or_else(|| bad("no `tool_input`".into()))?,
-        cwd: Some((cx.resolve)(&cwd).unwrap_or(cwd)),
+        cwd: Some(resolve(&cwd).unwrap_or(cwd)),
     };
     let call = ToolCall::new(parts).map_err(|e| bad(format!("`tool_input`: {e}")))?;
     Ok((call, limit_s))

@@ -1,0 +1,158 @@
+//! `countersign explain`: why a call was decided as it was, or would be. No side effects.
+
+use super::answer::{Named, find};
+use super::{Context, complain, exit, say, show};
+use countersign_core::json::{Bounds, Json};
+use countersign_core::judge::{Rules, Verdict, judge};
+use countersign_core::ledger::{Halt, Ledger, Resolved, Version};
+use countersign_core::time::Timestamp;
+
+/// Say why a call was decided as it was: a recorded call, a question, or a call on standard input.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  countersign explain 3NM8Q2\n  echo '{\"tool_name\":\"Bash\",\"tool_input\":{\"command\":\"git push -f\"}}' | countersign explain -\n\nRules are Cedar forbids with annotations, in .countersign/policy/hard.cedar and soft.cedar:\n  @tier(\"soft\") @rule_id(\"ask_before_publish\") @severity(\"high\") @summary(\"publishes a package\")\n  forbid (principal, action == Agent::Action::\"execute_bash\", resource)\n  when { context.command like \"cargo publish*\" };\nWhat rules may see stands in .countersign/policy/schema.cedarschema.")]
+pub struct Explain {
+    /// Id of a question or a call (or its last 6 characters), or - for a call on standard input.
+    #[arg(value_name = "ID|-")]
+    what: String,
+}
+
+impl Explain {
+    /// Explains.
+    pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+        if self.what == "-" {
+            return self.judge_input(cx).await;
+        }
+        match find(cx, &self.what).await {
+            Ok(Named::Request(wired, row)) => {
+                if cx.global.json {
+                    say(&show::request_json(wired.project.root_text(), &row).canonical());
+                } else {
+                    say(show::request(cx, wired.project.root_text(), &row, None).trim_end());
+                    rules(&wired, &row.request.rules);
+                }
+                Ok(exit::OK)
+            }
+            Ok(Named::Grant(wired, id)) => {
+                let grants = wired.gate.grants().await?;
+                for g in grants.iter().filter(|g| g.grant.grant_id == id) {
+                    say(&format!("{} grants {} to {} since {}", id, g.grant.scope, g.principal, g.created_at));
+                }
+                Ok(exit::OK)
+            }
+            Err(not_found) => self.recorded(cx).await.map_err(|_| not_found),
+        }
+    }
+
+    /// A call of the log, by its id or a suffix of it.
+    async fn recorded(&self, cx: &Context) -> anyhow::Result<u8> {
+        let wanted = self.what.trim().to_uppercase();
+        let mut shown = 0;
+        for wired in cx.open_all().await? {
+            let mut after = 0;
+            loop {
+                let page = wired.store.records(after, 2_000).await?;
+                let Some(last) = page.last().map(|r| r.seq) else { break };
+                for row in &page {
+                    let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
+                    let Ok(json) = Json::parse(row.body.as_bytes(), bounds) else { continue };
+                    if json.text("call_id").is_some_and(|id| id.ends_with(&wanted)) {
+                        shown += 1;
+                        say(&if cx.global.json { json.canonical() } else { super::audit::line(&json) });
+                        if !cx.global.json
+                            && let Some(ids) = json.get("data").and_then(|d| d.get("matching_rule_ids")).and_then(Json::as_array)
+                        {
+                            rules(&wired, &ids.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>());
+                        }
+                    }
+                }
+                after = last;
+            }
+        }
+        if shown == 0 {
+            anyhow::bail!("nothing is known of `{}`", self.what);
+        }
+        Ok(exit::OK)
+    }
+
+    async fn judge_input(&self, cx: &Context) -> anyhow::Result<u8> {
+        let wired = cx.open().await?;
+        let input = super::decide::read_stdin()?;
+        let call = match countersign_inbound::decide::parse(&input, crate::person::uid(), &super::decide::cwd()?, &super::hook::resolve) {
+            Ok(call) => call,
+            Err(why) => {
+                complain(&why);
+                return Ok(exit::USAGE);
+            }
+        };
+        let Some(book) = wired.gate.rulebook() else {
+            for problem in &wired.problems {
+                complain(&format!("{problem:?}"));
+            }
+            complain("no rulebook is in force: every call is refused with code=policy_invalid");
+            return Ok(exit::FAILED);
+        };
+        let facts = countersign_core::facts::Facts::of(&call, book.settings().home.as_deref());
+        // A ledger of its own: nothing happened, and paths are what they say, but for links followed here.
+        let paths = facts.iter().flat_map(|f| f.paths.iter());
+        let ledger = Ledger {
+            version: Version(call.call_digest()),
+            now: Timestamp(0),
+            halt: Halt::Absent,
+            task: None,
+            grants: Vec::new(),
+            refusals: Vec::new(),
+            open: None,
+            permits_last_minute: 0,
+            open_calls: 0,
+            resolved: paths
+                .map(|p| Resolved {
+                    asked: p.path.clone(),
+                    real: Some(super::hook::resolve(&p.path).unwrap_or_else(|| p.path.clone())),
+                    identity: None,
+                })
+                .collect(),
+            rulebook_known: true,
+        };
+        let judged = judge(&call, &facts, Rules::InForce(book), &ledger);
+        if cx.global.json {
+            let mut json = Json::object([
+                ("verdict", Json::str(judged.verdict.as_str())),
+                ("step", Json::str(judged.step.as_str())),
+                ("reason", Json::str(judged.reason.as_str())),
+                ("matching_rule_ids", Json::strings(&judged.rules)),
+            ]);
+            if let Verdict::Deny(code) = &judged.verdict {
+                json.set("code", Json::str(code.as_str()));
+            }
+            if let Some(would) = &judged.would {
+                json.set("would", Json::str(would.verdict.as_str()));
+            }
+            say(&json.canonical());
+        } else {
+            say(&format!("{} at step `{}`: {}", judged.verdict.as_str(), judged.step.as_str(), judged.reason));
+            if let Some(would) = &judged.would {
+                say(&format!("watch mode lets it pass; enforced it would be: {}, {}", would.verdict.as_str(), would.reason));
+            }
+            if let Ok(facts) = &facts
+                && let Some(shell) = &facts.shell
+            {
+                match shell.opaque {
+                    Some(why) => say(&format!("the line is not fully understood: it has {why}")),
+                    None => say(&format!("commands: {}", facts.understood().unwrap_or_default().join(" | "))),
+                }
+            }
+            let ids = judged.would.as_ref().map_or(&judged.rules, |w| &w.rules);
+            rules(&wired, ids);
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn rules(wired: &crate::wire::Wired, ids: &[String]) {
+    for id in ids {
+        if let Some(rule) = wired.gate.rulebook().and_then(|b| b.rule(id)) {
+            let severity = rule.severity.map(|s| format!(", severity {}", s.as_str())).unwrap_or_default();
+            say(&format!("  rule {id} ({}{severity}) {}:{}: {}", rule.set.as_str(), rule.file, rule.line, rule.summary));
+        }
+    }
+}
