@@ -63,9 +63,9 @@ pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {
         }
         rustix::fs::fsync(&fd)
     });
-    let done = written
-        .map_err(|e| fail("it cannot be written", e))
-        .and_then(|()| renameat(&dir, temp.as_str(), &dir, name).map_err(|e| fail("it cannot be put in place", e)));
+    let done = written.map_err(|e| fail("it cannot be written", e)).and_then(|()| {
+        renameat(&dir, temp.as_str(), &dir, name).map_err(|e| fail("it cannot be put in place", e))
+    });
     if let Err(what) = done {
         let _ = unlinkat(&dir, temp.as_str(), AtFlags::empty());
         // A folder of that name already halts, and so does anything that cannot be replaced.

@@ -54,7 +54,9 @@ pub(super) fn parse(row: &SqliteRow) -> Outcome<Stored> {
     let get = |name: &str| -> Outcome<String> { Ok(row.try_get(name)?) };
     let opt = |name: &str| -> Outcome<Option<String>> { Ok(row.try_get(name)?) };
     let time = |name: &str| -> Outcome<Timestamp> { Ok(Timestamp(row.try_get(name)?)) };
-    let digest = |name: &'static str| -> Outcome<Digest> { Digest::parse(&get(name)?).ok_or_else(|| unreadable(name)) };
+    let digest = |name: &'static str| -> Outcome<Digest> {
+        Digest::parse(&get(name)?).ok_or_else(|| unreadable(name))
+    };
     let clean = |name: &str| -> Outcome<Clean> { Ok(clean_text(&get(name)?)) };
     let scope = |name: &'static str| -> Outcome<Option<Scope>> {
         opt(name)?.map(|s| text::scope(&s).ok_or_else(|| unreadable(name))).transpose()
@@ -147,7 +149,12 @@ impl Tx<'_> {
 }
 
 /// T1. The task must live; cap, rate and the size of the waiting set are asked again here.
-pub(super) async fn ask(tx: &mut Tx<'_>, task: TaskId, request: &NewRequest, per_minute: u32) -> Outcome<Timestamp> {
+pub(super) async fn ask(
+    tx: &mut Tx<'_>,
+    task: TaskId,
+    request: &NewRequest,
+    per_minute: u32,
+) -> Outcome<Timestamp> {
     let now = tx.now;
     let counts = sqlx::query(
         "SELECT k.gate_count < k.gate_cap AS room,
@@ -302,7 +309,9 @@ pub(super) async fn decide(tx: &mut Tx<'_>, decision: &Decision) -> Outcome<Appr
             ("assurance", word(decision.by.assurance().as_str())),
         ],
     );
-    tx.append(&draft.call(approval.request.call_id).task(Some(approval.task_id)).approval(decision.approval_id))?;
+    tx.append(
+        &draft.call(approval.request.call_id).task(Some(approval.task_id)).approval(decision.approval_id),
+    )?;
     tx.stirred = true;
     tx.approval(decision.approval_id).await?.map(|s| s.approval).ok_or(Fail::NotFound)
 }
@@ -366,18 +375,25 @@ async fn grant(
 /// A fresh yes clears the memory of refusals for the rules it answered.
 async fn forget_rules(tx: &mut Tx<'_>, approval: &Approval) -> Outcome<()> {
     for rule in &approval.request.rules {
-        sqlx::query("DELETE FROM recent_decisions WHERE task_id = ?1 AND kind = 'rule' AND tool = ?2 AND key = ?3")
-            .bind(approval.task_id.to_string())
-            .bind(&approval.request.tool)
-            .bind(rule)
-            .execute(&mut *tx.conn)
-            .await?;
+        sqlx::query(
+            "DELETE FROM recent_decisions WHERE task_id = ?1 AND kind = 'rule' AND tool = ?2 AND key = ?3",
+        )
+        .bind(approval.task_id.to_string())
+        .bind(&approval.request.tool)
+        .bind(rule)
+        .execute(&mut *tx.conn)
+        .await?;
     }
     Ok(())
 }
 
 /// A no is remembered for the arguments and for each rule that asked.
-async fn refuse_again(tx: &mut Tx<'_>, decision: &Decision, approval: &Approval, reason: &Clean) -> Outcome<()> {
+async fn refuse_again(
+    tx: &mut Tx<'_>,
+    decision: &Decision,
+    approval: &Approval,
+    reason: &Clean,
+) -> Outcome<()> {
     if decision.refusal_memory_s <= 0 {
         return Ok(());
     }
@@ -449,7 +465,8 @@ pub(super) async fn end_hold(tx: &mut Tx<'_>, id: ApprovalId, how: HoldEnd) -> O
              WHERE approval_id = ?1 AND status = 'PENDING'"
         }
         HoldEnd::Strand(why) => {
-            step(approval.status, Happening::Strand(why), now, approval.expires_at).map_err(|_| Fail::Moved)?;
+            step(approval.status, Happening::Strand(why), now, approval.expires_at)
+                .map_err(|_| Fail::Moved)?;
             let via = match why {
                 Strand::Cancelled | Strand::Declined => "cancel",
                 Strand::Halted => "halt",
@@ -489,7 +506,8 @@ pub(super) async fn end_hold(tx: &mut Tx<'_>, id: ApprovalId, how: HoldEnd) -> O
     if how == HoldEnd::Expire && approval.request.wait == Wait::Hold && tx.options.refusal_memory_s > 0 {
         let input = approval.request.args_digest.to_string();
         let reason = Clean::fixed("nobody answered in time");
-        remember(tx, &approval, "input", &input, Refused::TimedOut, &reason, tx.options.refusal_memory_s).await?;
+        remember(tx, &approval, "input", &input, Refused::TimedOut, &reason, tx.options.refusal_memory_s)
+            .await?;
     }
     tx.stirred = true;
     settle(tx).await?;
@@ -628,7 +646,13 @@ pub(super) async fn end_all_windows(tx: &mut Tx<'_>) -> Outcome<()> {
 }
 
 /// Strands every held request of a task (`None`: of all tasks). `taken` tells that no caller will come for it.
-pub(super) async fn strand(tx: &mut Tx<'_>, task: Option<TaskId>, why: Strand, via: &str, taken: bool) -> Outcome<()> {
+pub(super) async fn strand(
+    tx: &mut Tx<'_>,
+    task: Option<TaskId>,
+    why: Strand,
+    via: &str,
+    taken: bool,
+) -> Outcome<()> {
     let rows = sqlx::query(
         "UPDATE approvals SET status = 'STRANDED', stranded_reason = ?2, decided_at = ?3, decided_via = ?4,
             resumed_at = CASE WHEN ?5 THEN ?3 END

@@ -8,7 +8,7 @@ use countersign_core::call::Session;
 use countersign_core::code::Code;
 use countersign_core::event::{Draft, Event, int, word};
 use countersign_core::ids::{CallId, GrantId, TaskId};
-use countersign_core::ledger::{CallRow, Change, OpenTask, Op};
+use countersign_core::ledger::{CallRow, Change, Op, OpenTask};
 use countersign_core::task::TaskStatus;
 use countersign_gate::seams::Committed;
 
@@ -71,12 +71,14 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
                 task = task.or(Some(owner));
             }
             Op::RulebookValidated { digest, engine } => {
-                sqlx::query("INSERT OR IGNORE INTO rulebooks (digest, engine, validated_at) VALUES (?1, ?2, ?3)")
-                    .bind(digest.to_string())
-                    .bind(engine)
-                    .bind(tx.now.0)
-                    .execute(&mut *tx.conn)
-                    .await?;
+                sqlx::query(
+                    "INSERT OR IGNORE INTO rulebooks (digest, engine, validated_at) VALUES (?1, ?2, ?3)",
+                )
+                .bind(digest.to_string())
+                .bind(engine)
+                .bind(tx.now.0)
+                .execute(&mut *tx.conn)
+                .await?;
             }
             Op::Agent(process) => {
                 sqlx::query(

@@ -65,9 +65,11 @@ impl From<sqlx::Error> for Fail {
         let text = error.to_string();
         let lost = |error, reconnect, io| Fail::Link { error, reconnect, io };
         match primary_code(&error) {
-            Some(BUSY | LOCKED | PROTOCOL) => {
-                lost(StoreError::Unavailable(format!("another process holds the database: {text}")), false, false)
-            }
+            Some(BUSY | LOCKED | PROTOCOL) => lost(
+                StoreError::Unavailable(format!("another process holds the database: {text}")),
+                false,
+                false,
+            ),
             Some(FULL) => lost(StoreError::Full(text), false, false),
             Some(IOERR | CANTOPEN | CORRUPT | NOTADB | READONLY | NOMEM) => {
                 lost(StoreError::Unavailable(text), true, true)
@@ -75,9 +77,9 @@ impl From<sqlx::Error> for Fail {
             // A constraint, a trigger or a statement that does not fit: the job's own fault.
             Some(_) => Fail::Store(StoreError::Unavailable(text)),
             None => match error {
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
-                    Fail::Store(StoreError::Unavailable(text))
-                }
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::Decode(_) => Fail::Store(StoreError::Unavailable(text)),
                 _ => lost(StoreError::Unavailable(text), true, true),
             },
         }

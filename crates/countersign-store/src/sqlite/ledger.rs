@@ -59,10 +59,8 @@ pub(super) async fn read(
         Halt::Unknown { why } => format!("unknown {why}"),
     };
     // A living task is never terminal, so its id says "is terminal: no"; the absence of one says the rest.
-    let task_part = task
-        .as_ref()
-        .map(|t| format!("{} {} {}", t.task_id, t.gate_cap, t.tainted))
-        .unwrap_or_default();
+    let task_part =
+        task.as_ref().map(|t| format!("{} {} {}", t.task_id, t.gate_cap, t.tainted)).unwrap_or_default();
     let parts = [&task_part, &grants, &refusals, open.as_deref().unwrap_or_default(), &pins, &halt_part];
     let parts = parts.map(str::as_bytes);
     Ok(Ledger {
@@ -70,16 +68,21 @@ pub(super) async fn read(
         now: Timestamp(row.try_get("now")?),
         halt,
         task,
-        grants: list(&grants)?.iter().map(|g| grant(g)).collect::<Option<_>>().ok_or_else(|| unreadable("grant"))?,
+        grants: list(&grants)?
+            .iter()
+            .map(|g| grant(g))
+            .collect::<Option<_>>()
+            .ok_or_else(|| unreadable("grant"))?,
         refusals: list(&refusals)?
             .iter()
             .map(|r| refusal(r))
             .collect::<Option<_>>()
             .ok_or_else(|| unreadable("refusal"))?,
         open: match open {
-            Some(text) => {
-                list(&text)?.first().map(|o| open_request(o).ok_or_else(|| unreadable("request"))).transpose()?
-            }
+            Some(text) => list(&text)?
+                .first()
+                .map(|o| open_request(o).ok_or_else(|| unreadable("request")))
+                .transpose()?,
             None => None,
         },
         permits_last_minute: count(&row, "permits_minute")?,

@@ -373,7 +373,9 @@ impl Store for SqliteStore {
         let text = verbs::halt_text(reason, Timestamp(self.wall_ms()));
         let file = halt::write(&self.inner.options.halt_file, &text);
         match batch::submit(&self.inner, Verb::SetHalt(reason.clone(), by.to_owned())).await {
-            Ok(_) => file.map_err(|what| StoreError::Unavailable(format!("halted by the database alone: {what}"))),
+            Ok(_) => {
+                file.map_err(|what| StoreError::Unavailable(format!("halted by the database alone: {what}")))
+            }
             Err(fail) => Err(fail.into()),
         }
     }

@@ -166,7 +166,10 @@ async fn lock(path: &Path) -> Result<File, StoreError> {
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Unavailable(format!("{} is held by another process", path.display())));
+                return Err(StoreError::Unavailable(format!(
+                    "{} is held by another process",
+                    path.display()
+                )));
             }
             Err(TryLockError::Error(e)) => return Err(fail(e)),
         }
@@ -199,7 +202,10 @@ fn check(path: &Path, stat: &Stat, want: FileType) -> Result<(), StoreError> {
     let refuse = |what: String| Err(StoreError::Unavailable(format!("{}: {what}", path.display())));
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind == FileType::Symlink {
-        return refuse(format!("is a symbolic link, which is refused; remove it with `rm {}`", path.display()));
+        return refuse(format!(
+            "is a symbolic link, which is refused; remove it with `rm {}`",
+            path.display()
+        ));
     }
     if kind != want {
         return refuse("is not of the kind it should be".to_owned());

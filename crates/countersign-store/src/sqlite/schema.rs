@@ -35,7 +35,8 @@ mod tests {
     /// Queries name the ended states in plain text, so that they stay readable; this keeps them honest.
     #[test]
     fn queries_know_every_ended_state() {
-        let ended: Vec<_> = TaskStatus::ALL.into_iter().filter(|s| s.is_terminal()).map(|s| s.as_str()).collect();
+        let ended: Vec<_> =
+            TaskStatus::ALL.into_iter().filter(|s| s.is_terminal()).map(|s| s.as_str()).collect();
         assert_eq!(ended, ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
     }
 }

@@ -3,9 +3,9 @@
 //! A transaction begins with one look that gives clock, head and last record; a last record that does not verify is
 //! never used as a predecessor. Records are sealed as they come and written together at the end.
 
+use super::StoreOptions;
 use super::approvals;
 use super::fault::{Fail, Outcome, damaged, unreadable};
-use super::StoreOptions;
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, int};
 use countersign_core::record::{Fault, FaultKind, Head, Sealed};
@@ -67,7 +67,9 @@ impl<'c> Tx<'c> {
         let head = head(row.try_get("seq")?, row.try_get("hash")?, row.try_get("at")?)?;
         let last: Option<i64> = row.try_get("last_seq")?;
         let last = match last {
-            Some(seq) => Some((number(seq)?, row.try_get::<String, _>("last_body")?, row.try_get("last_hash")?)),
+            Some(seq) => {
+                Some((number(seq)?, row.try_get::<String, _>("last_body")?, row.try_get("last_hash")?))
+            }
             None => None,
         };
         verify(&head, last.as_ref().map(|(s, b, h): &(u64, String, String)| (*s, b.as_str(), h.as_str())))?;

@@ -84,13 +84,15 @@ pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<O
         .execute(&mut *tx.conn)
         .await?;
     approvals::settle(tx).await?;
-    let open = sqlx::query("SELECT call_id, task_id, permit_at FROM calls WHERE task_id = ?1 AND ended_at IS NULL
-        AND client = ?2 AND session_id = ?3 ORDER BY permit_at, call_id")
-        .bind(&id)
-        .bind(session.client.as_str())
-        .bind(&session.id)
-        .fetch_all(&mut *tx.conn)
-        .await?;
+    let open = sqlx::query(
+        "SELECT call_id, task_id, permit_at FROM calls WHERE task_id = ?1 AND ended_at IS NULL
+        AND client = ?2 AND session_id = ?3 ORDER BY permit_at, call_id",
+    )
+    .bind(&id)
+    .bind(session.client.as_str())
+    .bind(&session.id)
+    .fetch_all(&mut *tx.conn)
+    .await?;
     for row in &open {
         let ended = Ended { outcome: CallOutcome::Unknown, code: None, duration_ms: None, bytes: 0 };
         finish(tx, row, &ended).await?;
@@ -138,10 +140,7 @@ pub(super) async fn tell(tx: &mut Tx<'_>, session: &Session) -> Outcome<Vec<Appr
             .execute(&mut *tx.conn)
             .await?;
         if approval.status == countersign_core::approval::Status::Denied {
-            let keys = [
-                ("approval_id", word(id)),
-                ("reason", approval.deny_reason.as_ref().and_then(text)),
-            ];
+            let keys = [("approval_id", word(id)), ("reason", approval.deny_reason.as_ref().and_then(text))];
             let draft = Draft::new(Event::UserDenialInjected, keys);
             tx.append(&draft.call(approval.request.call_id).task(Some(approval.task_id)).approval(id))?;
         }
@@ -215,15 +214,23 @@ pub(super) async fn clear_halt(tx: &mut Tx<'_>, reason: Option<&Clean>, by: &App
     Ok(true)
 }
 
-pub(super) async fn set_pin(tx: &mut Tx<'_>, kind: PinKind, name: &str, pin: &Pin, draft: &Draft) -> Outcome<()> {
-    sqlx::query("INSERT OR REPLACE INTO pins (kind, name, digest, text, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)")
-        .bind(kind.as_str())
-        .bind(name)
-        .bind(pin.digest.to_string())
-        .bind(&pin.text)
-        .bind(tx.now.0)
-        .execute(&mut *tx.conn)
-        .await?;
+pub(super) async fn set_pin(
+    tx: &mut Tx<'_>,
+    kind: PinKind,
+    name: &str,
+    pin: &Pin,
+    draft: &Draft,
+) -> Outcome<()> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO pins (kind, name, digest, text, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(kind.as_str())
+    .bind(name)
+    .bind(pin.digest.to_string())
+    .bind(&pin.text)
+    .bind(tx.now.0)
+    .execute(&mut *tx.conn)
+    .await?;
     tx.append(draft)?;
     tx.stirred = true;
     Ok(())
