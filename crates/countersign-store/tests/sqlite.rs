@@ -2,6 +2,9 @@
 //!
 //! Other processes are this same test binary, told by an environment variable to be a worker (`worker`).
 
+// Helpers outside test functions fail a test in the same way as a test does.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
 #[path = "sqlite/approvals.rs"]
 mod approvals;
 #[path = "sqlite/common.rs"]

@@ -229,9 +229,18 @@ impl SqliteStore {
         }
     }
 
-    /// For a process that ends now: leaves the connection to the system. A clean close would copy the write-ahead
-    /// log back, remove it and flush several times; what was committed is durable without it.
-    pub fn leave(self) {
+    /// For a process that ends now: leaves the connection to the system. A clean close would remove the write-ahead
+    /// log, and the next process would make it again, with several flushes each; what was committed is durable
+    /// without it. Now and then the log is copied back here, after the answer has gone out.
+    pub async fn leave(self) {
+        let mut link = self.inner.link.lock().await;
+        if link.open {
+            link.roll_back().await;
+        }
+        if let Some(conn) = link.conn.as_mut() {
+            open::fold_before_leaving(&self.inner.options, conn).await;
+        }
+        drop(link);
         std::mem::forget(self.inner);
     }
 

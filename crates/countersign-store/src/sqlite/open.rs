@@ -21,9 +21,14 @@ const MARKER: &str = "log.json";
 const LOCK: &str = "create.lock";
 /// How long one process waits for another one that creates or migrates.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
-/// Pages in the write-ahead log before a commit copies them back. Small: a short-lived process that is alone reads
-/// the whole write-ahead log when it opens, and every commit that copies costs two flushes more.
-const CHECKPOINT_PAGES: &str = "256";
+/// Pages in the write-ahead log before SQLite copies them back by itself, inside a commit.
+const CHECKPOINT_PAGES: &str = "512";
+/// Size of the write-ahead log above which a process that leaves copies it back. A process that is alone reads all of
+/// it when it opens; and since that reading forgets what was copied before, SQLite's own checkpoints never let the
+/// log begin anew when one short-lived process follows another: it would grow for ever.
+const LEAVE_BYTES: u64 = 64 * 4_120;
+/// The same for a process that opens, in case those before were killed.
+const OPEN_BYTES: u64 = 1_024 * 4_120;
 
 /// Device and inode of the database file: a commit into a file that was removed would be lost in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,10 @@ pub(super) async fn connect(options: &StoreOptions) -> Result<(SqliteConnection,
         let Some(stat) = look(&path)? else { return Err(missing(&path)) };
         check(&path, &stat, FileType::RegularFile)?;
         match dial(options, &path).await {
-            Ok((conn, schema::VERSION)) => return Ok((conn, Identity(stat.st_dev, stat.st_ino))),
+            Ok((mut conn, schema::VERSION)) => {
+                fold(options, &mut conn, OPEN_BYTES).await;
+                return Ok((conn, Identity(stat.st_dev, stat.st_ino)));
+            }
             // An empty file in the place of a log is a missing log.
             Ok((_, 0)) => return Err(missing(&path)),
             Ok((_, newer)) if newer > schema::VERSION => {
@@ -90,6 +98,26 @@ async fn dial(options: &StoreOptions, path: &Path) -> Result<(SqliteConnection, 
         .await?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut conn).await?;
     Ok((conn, version))
+}
+
+/// Copies the write-ahead log back and empties it, if it is large and nobody is in the way. Only an economy: when it
+/// does not work, nothing is lost.
+async fn fold(options: &StoreOptions, conn: &mut SqliteConnection, above: u64) {
+    let wal = options.state_dir.join("state.db-wal");
+    if look(&wal).ok().flatten().is_none_or(|stat| u64::try_from(stat.st_size).unwrap_or(0) <= above) {
+        return;
+    }
+    // Without waiting: whoever reads or writes meanwhile must not be held up.
+    let text = format!(
+        "PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout = {}",
+        options.busy_ms
+    );
+    let _ = sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await;
+}
+
+/// What a process does before it leaves without closing.
+pub(super) async fn fold_before_leaving(options: &StoreOptions, conn: &mut SqliteConnection) {
+    fold(options, conn, LEAVE_BYTES).await;
 }
 
 fn unusable(options: &StoreOptions, path: &Path, error: &sqlx::Error) -> StoreError {

@@ -5,12 +5,11 @@
 
 use super::StoreOptions;
 use super::approvals;
-use super::fault::{Fail, Outcome, damaged, unreadable};
+use super::fault::{Outcome, damaged, unreadable};
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, int};
 use countersign_core::record::{Fault, FaultKind, Head, Sealed};
 use countersign_core::time::Timestamp;
-use countersign_gate::seams::StoreError;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -32,6 +31,12 @@ SELECT t.clock, t.seq, t.hash, t.at, l.seq AS last_seq, l.body AS last_body, l.h
     OR EXISTS (SELECT 1 FROM approvals a WHERE a.wait_mode = 'hold' AND a.resumed_at IS NULL
             AND a.decided_at <= n.now - 10000) AS due
 FROM t, n LEFT JOIN (SELECT seq, body, hash FROM log ORDER BY seq DESC LIMIT 1) l";
+
+/// The last record, the head and the end in one message to the connection's thread; the first failure stops it.
+const END: &str = "
+INSERT INTO log (seq, body, hash) VALUES (?1, ?2, ?3);
+UPDATE log_head SET seq = ?1, hash = ?3, at = ?4 WHERE tenant = 'default';
+COMMIT";
 
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c mut SqliteConnection,
@@ -121,47 +126,32 @@ impl<'c> Tx<'c> {
         self.stirred = mark.stirred;
     }
 
-    /// Writes the records, moves the head and makes everything durable. The head moves only if it is still the one
-    /// this transaction began with, which the write lock promises and this asks again.
+    /// Writes the records, moves the head and makes everything durable. The write lock is held since the look at the
+    /// head, so nobody can have moved it. True when people should look.
     pub(super) async fn commit(self) -> Outcome<bool> {
-        let first = self.sealed.first().map(|s| (s.seq() - 1, s.prev_hash()));
-        for s in &self.sealed {
+        let (last, before) = match self.sealed.split_last() {
+            Some((last, before)) => (last, before),
+            None => {
+                sqlx::query("COMMIT").execute(&mut *self.conn).await?;
+                return Ok(self.stirred);
+            }
+        };
+        for record in before {
             sqlx::query("INSERT INTO log (seq, body, hash) VALUES (?1, ?2, ?3)")
-                .bind(signed(s.seq()))
-                .bind(s.body())
-                .bind(s.hash().to_string())
+                .bind(signed(record.seq()))
+                .bind(record.body())
+                .bind(record.hash().to_string())
                 .execute(&mut *self.conn)
                 .await?;
         }
-        if let Some((seq, hash)) = first {
-            let moved = sqlx::query(
-                "UPDATE log_head SET seq = ?1, hash = ?2, at = ?3 WHERE tenant = 'default' AND seq = ?4 AND hash = ?5",
-            )
-            .bind(signed(self.head.seq))
-            .bind(self.head.hash.to_string())
-            .bind(self.head.at.0)
-            .bind(signed(seq))
-            .bind(hash)
+        sqlx::query(END)
+            .bind(signed(last.seq()))
+            .bind(last.body())
+            .bind(last.hash().to_string())
+            .bind(last.at().0)
             .execute(&mut *self.conn)
             .await?;
-            if moved.rows_affected() != 1 {
-                let error = StoreError::Unavailable("the log's head moved inside a transaction".to_owned());
-                return Err(Fail::Link { error, reconnect: true, io: false });
-            }
-        }
-        sqlx::query("COMMIT").execute(&mut *self.conn).await?;
         Ok(self.stirred)
-    }
-}
-
-/// The hash a record is linked to, as the head row holds it.
-trait PrevHash {
-    fn prev_hash(&self) -> String;
-}
-
-impl PrevHash for Sealed {
-    fn prev_hash(&self) -> String {
-        self.json().text("prev").unwrap_or_default().to_owned()
     }
 }
 

@@ -184,7 +184,7 @@ async fn park_then_yes_then_spend_across_a_restart() {
     assert!(store.end_session(&session("s")).await.unwrap().is_some());
     assert_eq!(store.pending().await.unwrap().len(), 1);
     store.decide(yes(id, Scope::ThisCall)).await.unwrap();
-    store.leave();
+    store.leave().await;
     let store = place.store().await;
     let told = store.tell(&session("s")).await.unwrap();
     assert_eq!(told.iter().map(|a| a.request.approval_id).collect::<Vec<_>>(), [id]);

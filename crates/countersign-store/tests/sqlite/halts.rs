@@ -64,7 +64,7 @@ async fn what_one_open_says() {
 
     if !rustix::process::geteuid().is_root() {
         std::fs::write(&file, "x").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         unknown("not readable").await;
         std::fs::remove_file(&file).unwrap();
     }

@@ -132,3 +132,19 @@ async fn rubbish_is_refused() {
     let refused = SqliteStore::open(place.options()).await.map(drop).unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
 }
+
+/// One short-lived process after the other, none of which closes: what they write must not pile up.
+#[tokio::test]
+async fn the_write_ahead_log_stays_small() {
+    let place = Place::new();
+    place.store().await.close().await;
+    let mut most = 0;
+    for _ in 0..60 {
+        let (said, _) = Worker::start("visit", place.dir.path()).rest();
+        assert_eq!(said, ["done"]);
+        most = most.max(std::fs::metadata(place.state().join("state.db-wal")).map_or(0, |m| m.len()));
+    }
+    assert!(most < 100 * 4_120, "{most} bytes");
+    let store = place.store().await;
+    assert_eq!(assert_sound(&store).await, 61);
+}

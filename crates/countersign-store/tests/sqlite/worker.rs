@@ -76,6 +76,7 @@ fn entry() {
         let (role, count) = role.split_once(' ').unwrap_or((&role, "0"));
         match role {
             "open" => open(dir).await,
+            "visit" => visit(dir).await,
             "append" => append(dir, count.parse().unwrap()).await,
             "hold" => hold(dir).await,
             "decide" => decide(dir, count).await,
@@ -89,6 +90,15 @@ async fn open(dir: &Path) {
     let store = SqliteStore::open(options(dir)).await.unwrap();
     let sealed = store.note(Draft::note("opened")).await.unwrap();
     tell(sealed.seq());
+}
+
+/// What a hook does: opens, commits, leaves without closing.
+async fn visit(dir: &Path) {
+    let store = SqliteStore::open(options(dir)).await.unwrap();
+    super::common::allow(&store, &key("s", &std::process::id().to_string())).await.unwrap();
+    tell("done");
+    store.leave().await;
+    std::process::exit(0);
 }
 
 /// Appends `count` records (0: for ever), sixteen in flight, and tells each one when it is acknowledged.
