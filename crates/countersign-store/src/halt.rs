@@ -53,7 +53,9 @@ pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {
     let dir = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| fail("its folder cannot be opened", e))?;
     let temp = format!(".HALT.{}.tmp", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // The folder is the agent's to write in: a file of that name may be a link of either kind to something else.
+    let _ = unlinkat(&dir, temp.as_str(), AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o644 as RawMode);
     let written = openat(&dir, temp.as_str(), flags, mode).and_then(|fd| {
         let mut rest = text.as_bytes();

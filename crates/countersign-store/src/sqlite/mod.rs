@@ -249,8 +249,16 @@ impl SqliteStore {
         self.inner.transactions.load(Ordering::Relaxed)
     }
 
-    async fn data_version(&self) -> Outcome<i64> {
-        read!(self, |conn, _options| Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(conn).await?))
+    /// Whether another process committed. A connection that is in use is not waited for: it may be waiting for
+    /// another process's lock itself, and whoever waits here must look at the HALT file in time.
+    async fn others_committed(&self) -> bool {
+        let options = &self.inner.options;
+        let Ok(mut link) = self.inner.link.try_lock() else { return false };
+        let seen: Outcome<i64> = match link.ready(options, false).await.and_then(|()| link.conn()) {
+            Ok(conn) => sqlx::query_scalar("PRAGMA data_version").fetch_one(conn).await.map_err(Fail::from),
+            Err(fail) => Err(fail),
+        };
+        link.settle(options, seen).await.is_ok_and(|version| self.inner.changes.version(version))
     }
 
     fn wall_ms(&self) -> i64 {
@@ -457,7 +465,7 @@ impl Store for SqliteStore {
             if step.is_zero() {
                 return;
             }
-            if self.data_version().await.is_ok_and(|version| changes.version(version)) {
+            if self.others_committed().await {
                 return;
             }
             tokio::select! {

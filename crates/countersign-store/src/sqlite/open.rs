@@ -275,3 +275,23 @@ fn io_error(options: &StoreOptions, path: &Path, error: std::io::Error) -> Store
     let text = format!("{}: {error}", path.display());
     if no_space(options) { StoreError::Full(text) } else { StoreError::Unavailable(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// GINV-26: what is acknowledged was flushed. No kill can show the difference, so the setting is looked at, on a
+    /// connection of each way of opening.
+    #[tokio::test]
+    async fn every_connection_flushes_each_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(dir.path().join("state"), dir.path().join("HALT"));
+        for way in ["created", "opened"] {
+            let (mut conn, _) = connect(&options).await.unwrap();
+            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut conn).await.unwrap();
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await.unwrap();
+            let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut conn).await.unwrap();
+            assert_eq!((synchronous, journal.as_str(), keys), (2, "wal", 1), "{way}");
+        }
+    }
+}

@@ -148,3 +148,28 @@ async fn the_write_ahead_log_stays_small() {
     let store = place.store().await;
     assert_eq!(assert_sound(&store).await, 61);
 }
+
+/// A process killed while it creates the store leaves something the next one completes.
+#[tokio::test]
+async fn a_killed_first_opener_is_no_obstacle() {
+    let mut unfinished = 0;
+    for round in 0..30u64 {
+        let place = Place::new();
+        let mut worker = Worker::start("open", place.dir.path());
+        // From before the folder exists to after the first record.
+        while !place.state().exists() && worker.child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_micros(round * 150);
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let _ = worker.child.kill();
+        worker.child.wait().unwrap();
+        unfinished += u64::from(!place.state().join("log.json").exists());
+        let store = place.store().await;
+        store.note(Draft::note("next")).await.unwrap();
+        assert_sound(&store).await;
+    }
+    assert!(unfinished > 3, "only {unfinished} rounds met the creation");
+}
