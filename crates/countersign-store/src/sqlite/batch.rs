@@ -7,7 +7,7 @@
 
 use super::fault::{Fail, Outcome};
 use super::tx::Tx;
-use super::{Inner, Link, PinKind, approvals, change, verbs};
+use super::{Inner, Link, PinKind, approvals, change, open, verbs};
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::Draft;
@@ -155,7 +155,9 @@ type Answers = (Vec<Outcome<Answer>>, bool);
 async fn transact(inner: &Inner, link: &mut Link, batch: &[Job]) -> Outcome<Answers> {
     link.open = true;
     let Some(conn) = link.conn.as_mut() else { return Err(lost("there is no connection")) };
+    let turn = open::turn(&inner.options).await.map_err(Fail::Store)?;
     let (mut tx, swept) = Tx::begin(conn, &inner.options).await?;
+    drop(turn);
     // A job that is alone can be undone by undoing everything, unless time's own work stands before it.
     let points = swept || batch.len() > 1;
     let mut answers = Vec::with_capacity(batch.len());

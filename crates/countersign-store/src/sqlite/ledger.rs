@@ -188,11 +188,11 @@ pub(super) async fn halt(conn: &mut SqliteConnection, options: &StoreOptions) ->
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::approval::WAITER_LOST_S;
+    use countersign_core::approval::{LATE_S, WAITER_LOST_S};
 
-    /// The statement writes the window in plain milliseconds.
+    /// Statements write these windows in plain milliseconds, so that they can be read.
     #[test]
-    fn the_statement_uses_the_core_windows() {
-        assert_eq!(WAITER_LOST_S, 10);
+    fn statements_use_the_core_windows() {
+        assert_eq!((LATE_S, WAITER_LOST_S), (5, 10));
     }
 }

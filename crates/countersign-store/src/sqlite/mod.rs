@@ -206,7 +206,7 @@ macro_rules! write {
 
 impl SqliteStore {
     /// Opens the store, creating it the first time. Cheap when it exists: one look at the folder, the marker and the
-    /// file, one connection.
+    /// file, one connection. The runtime must have its time enabled.
     pub async fn open(options: StoreOptions) -> Result<SqliteStore, StoreError> {
         let (conn, identity) = open::connect(&options).await?;
         let link = Link { conn: Some(conn), identity, open: false };

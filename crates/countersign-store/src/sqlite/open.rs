@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 const DATABASE: &str = "state.db";
 const MARKER: &str = "log.json";
 const LOCK: &str = "create.lock";
+const TURN: &str = "turn.lock";
 /// How long one process waits for another one that creates or migrates.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// Pages in the write-ahead log before SQLite copies them back by itself, inside a commit.
@@ -201,6 +202,45 @@ async fn lock(path: &Path) -> Result<File, StoreError> {
             }
             Err(TryLockError::Error(e)) => return Err(fail(e)),
         }
+    }
+}
+
+/// Waits for this process's turn to ask for SQLite's write lock; the turn ends when the file is dropped.
+///
+/// SQLite's own waiting is sleeping and trying again, and a busy writer that comes back at once wins against
+/// sleepers: under load some of them waited for seconds. Here only one process at a time tries for the write lock,
+/// and a writer that comes back must queue behind it. This is about fairness alone, so a fault of it is no refusal.
+pub(super) async fn turn(options: &StoreOptions) -> Result<Option<File>, StoreError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(options.state_dir.join(TURN));
+    let Ok(file) = file else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => return Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(_)) => return Ok(None),
+    }
+    // A thread of its own: this wait has no limit and must neither block the runtime nor hold up its end. Given up,
+    // the thread drops the file, and with it the turn, as soon as it gets it.
+    let (send, got) = tokio::sync::oneshot::channel();
+    let waiting = std::thread::Builder::new().name("countersign-turn".to_owned()).spawn(move || {
+        if file.lock().is_ok() {
+            let _ = send.send(file);
+        }
+    });
+    if waiting.is_err() {
+        return Ok(None);
+    }
+    match tokio::time::timeout(Duration::from_millis(options.busy_ms), got).await {
+        Ok(turn) => Ok(turn.ok()),
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "other processes have been writing for {} ms",
+            options.busy_ms
+        ))),
     }
 }
 

@@ -522,3 +522,50 @@ async fn identical_questions_share_one_request() {
     assert_eq!(store.commit(second).await.unwrap_err(), CommitError::Moved, "by the row as well");
     assert_eq!(store.ledger(&b).await.unwrap().open.unwrap().approval_id, id);
 }
+
+/// A caller that goes away says how; what already ended is never overwritten, and nothing is taken that is not there.
+#[tokio::test]
+async fn holds_end_as_their_callers_say() {
+    let place = Place::new();
+    let (store, hand) = place.timed(NOON).await;
+    let id = ask(&store, &key("s", "a"), Wait::Hold, 60).await;
+    assert_eq!(store.commit(end(id, HoldEnd::Taken)).await.unwrap_err(), CommitError::Moved, "still open");
+    assert_eq!(store.ledger(&key("s", "a")).await.unwrap().task.unwrap().waiting, 1);
+    store.commit(end(id, HoldEnd::Strand(Strand::Cancelled))).await.unwrap();
+    assert_eq!(status(&store, id).await, Status::Stranded(Strand::Cancelled));
+    let task = store.ledger(&key("s", "a")).await.unwrap().task.unwrap();
+    assert_eq!((task.status, task.waiting), (TaskStatus::Running, 0));
+    let late = store.decide(yes(id, Scope::ThisCall)).await.unwrap_err();
+    assert_eq!(late, DecideError::AlreadyDecided(Status::Stranded(Strand::Cancelled)));
+
+    let id = ask(&store, &key("s", "b"), Wait::Hold, 60).await;
+    store.decide(yes(id, Scope::ThisCall)).await.unwrap();
+    for how in [HoldEnd::Park, HoldEnd::Expire, HoldEnd::Strand(Strand::Declined)] {
+        assert_eq!(store.commit(end(id, how)).await.unwrap_err(), CommitError::Moved, "{how:?}");
+    }
+    assert_eq!(status(&store, id).await, Status::Approved);
+    // A yes can be taken by a permit; anything else cannot.
+    let key_c = key("s", "c");
+    let denied = ask(&store, &key_c, Wait::Hold, 60).await;
+    store.decide(no(denied, "no")).await.unwrap();
+    let ledger = store.ledger(&key_c).await.unwrap();
+    let resumed = store.commit(change(&key_c, &ledger, vec![permit_with(&key_c, None, Some(denied))])).await;
+    assert_eq!(resumed.unwrap_err(), CommitError::Moved);
+
+    let id = ask(&store, &key("s", "d"), Wait::Hold, 60).await;
+    hand.forward_s(60);
+    assert_eq!(
+        store.commit(end(id, HoldEnd::Park)).await.unwrap_err(),
+        CommitError::Moved,
+        "its window is over"
+    );
+    store.commit(end(id, HoldEnd::Expire)).await.unwrap();
+    assert_eq!(status(&store, id).await, Status::TimedOut);
+    // Answers that nobody took are taken back by the next write, so that the task does not wait for ever.
+    hand.forward_s(10);
+    store.note(countersign_core::event::Draft::note("x")).await.unwrap();
+    let row: String =
+        sqlx::query_scalar("SELECT status FROM tasks").fetch_one(&mut place.raw().await).await.unwrap();
+    assert_eq!(row, "RUNNING");
+    assert_sound(&store).await;
+}

@@ -64,7 +64,6 @@ impl Place {
 pub(crate) fn options(dir: &Path) -> StoreOptions {
     let mut options = StoreOptions::new(dir.join("state"), dir.join("project/.countersign/HALT"));
     options.engine = "cedar-test".into();
-    options.busy_ms = 20_000; // the machine may be slow; what is tested is not patience
     options
 }
 

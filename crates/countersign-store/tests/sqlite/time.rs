@@ -57,6 +57,11 @@ async fn a_clock_set_back_ends_windows_and_is_recorded() {
         }
         assert_eq!(store.commit(spend).await.unwrap_err(), CommitError::Moved, "{guard}");
     }
+    assert_eq!(
+        count(&events(&store).await, "clock.stepped_back"),
+        1,
+        "written although the jobs beside it failed"
+    );
     // A call judged from the read goes through: reading and writing agree about what ended.
     store.commit(change(&x, &ledger, vec![permit(&x)])).await.unwrap();
 

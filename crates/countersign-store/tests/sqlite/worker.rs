@@ -103,7 +103,10 @@ async fn visit(dir: &Path) {
 
 /// Appends `count` records (0: for ever), sixteen in flight, and tells each one when it is acknowledged.
 async fn append(dir: &Path, count: u64) {
-    let store = SqliteStore::open(options(dir)).await.unwrap();
+    let mut options = options(dir);
+    // Short: with unfair waiting some writer starves for longer than this when eight of them write at once.
+    options.busy_ms = 2_000;
+    let store = SqliteStore::open(options).await.unwrap();
     tell("ready");
     let next = std::rc::Rc::new(std::cell::Cell::new(0u64));
     let local = tokio::task::LocalSet::new();
