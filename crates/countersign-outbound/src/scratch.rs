@@ -30,7 +30,8 @@ impl ScratchShell {
 impl Downstream for ScratchShell {
     async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError> {
         permit.spend(call, self.clock.elapsed()).map_err(PerformError::Permit)?;
-        let line = call.args().text("command").ok_or_else(|| PerformError::Failed("no `command`".to_owned()))?;
+        let line =
+            call.args().text("command").ok_or_else(|| PerformError::Failed("no `command`".to_owned()))?;
         let done = tokio::process::Command::new("sh")
             .args(["-c", line])
             .current_dir(&self.folder)

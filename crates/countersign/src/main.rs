@@ -3,6 +3,9 @@
 //! A panic must become a blocking answer to whoever waits for us, so it is caught here and ends with exit code 2, as
 //! every other end that could not be determined.
 
+// A binary exports nothing; `pub` here says what a module offers its siblings.
+#![allow(unreachable_pub)]
+
 mod cli;
 mod clock;
 mod config;

@@ -10,7 +10,7 @@ use countersign_core::cleanse::clean_line;
 use countersign_core::digest::MacKey;
 use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_gate::gate::{Book, Capture, Gate};
-use countersign_gate::seams::{Downstream, Pin, PinKind, Store, StoreError};
+use countersign_gate::seams::{Downstream, Pin, PinKind, Store};
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
 use std::path::Path;
@@ -32,6 +32,8 @@ pub enum Acceptance {
     Unknown(String),
 }
 
+type Leaving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
 /// A project, opened.
 pub struct Wired {
     /// The gate.
@@ -48,13 +50,14 @@ pub struct Wired {
     pub problems: Vec<miette::Report>,
     /// Remarks that stop nothing.
     pub warnings: Vec<String>,
-    leave: Box<dyn FnOnce() + Send>,
+    leave: Box<dyn FnOnce() -> Leaving + Send>,
 }
 
 impl Wired {
-    /// For a process that ends now: nothing is closed that the next process would have to open again.
-    pub fn leave(self) {
-        (self.leave)();
+    /// For a process that ends now, after its answer went out: nothing is closed that the next process would have to
+    /// open again.
+    pub async fn leave(self) {
+        (self.leave)().await;
     }
 }
 
@@ -102,7 +105,8 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         problems.push(miette::miette!("{e:#}"));
     }
     let root = countersign_core::facts::shell::quote(project.root_text());
-    let accept = format!("a person must look at the files and run: countersign --project {root} trust accept project");
+    let accept =
+        format!("a person must look at the files and run: countersign --project {root} trust accept project");
     let book = match (book, &acceptance) {
         (Some(book), Acceptance::Accepted) => Book::InForce(Arc::new(book)),
         (Some(_), Acceptance::Never) => {
@@ -111,7 +115,9 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         (Some(_), Acceptance::Changed) => {
             invalid(&format!("the project's configuration or policy changed since it was accepted; {accept}"))
         }
-        (Some(_), Acceptance::Unknown(why)) => invalid(&format!("the accepted configuration cannot be read: {why}")),
+        (Some(_), Acceptance::Unknown(why)) => {
+            invalid(&format!("the accepted configuration cannot be read: {why}"))
+        }
         (None, _) => {
             let first = problems.first().map(|p| p.to_string()).unwrap_or_default();
             invalid(&format!("the configuration or policy does not load: {first}"))
@@ -127,7 +133,7 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         capture,
         person::me().id(),
     );
-    let leave = Box::new(move || sqlite.leave());
+    let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
     Ok(Wired { gate, store, project, settings, acceptance, problems, warnings, leave })
 }
 
@@ -151,13 +157,6 @@ async fn acceptance(store: &dyn Store, layer: &anyhow::Result<Layer>) -> Accepta
 /// Whether a state folder holds a store that can be opened without making one.
 pub fn has_state(state: &Path) -> bool {
     state.join("state.db").is_file()
-}
-
-/// Opens only the store of a project whose files do not matter: for verbs over all projects.
-pub async fn open_store(state: &Path, halt_file: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let mut options = StoreOptions::new(state, halt_file);
-    options.boot = Some(person::boot_id());
-    Ok(Arc::new(SqliteStore::open(options).await?))
 }
 
 /// The hand of `demo`: runs shell lines in one scratch folder.

@@ -288,8 +288,10 @@ mod tests {
         let options = StoreOptions::new(dir.path().join("state"), dir.path().join("HALT"));
         for way in ["created", "opened"] {
             let (mut conn, _) = connect(&options).await.unwrap();
-            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut conn).await.unwrap();
-            let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await.unwrap();
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut conn).await.unwrap();
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await.unwrap();
             let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut conn).await.unwrap();
             assert_eq!((synchronous, journal.as_str(), keys), (2, "wal", 1), "{way}");
         }

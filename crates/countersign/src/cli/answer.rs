@@ -16,7 +16,9 @@ use std::path::PathBuf;
 ///
 /// Without --scope the yes is for exactly that call, once. It needs a person at a terminal that is not an agent's.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign approve 3NM8Q2\n  countersign approve 3NM8Q2 --scope 'bash_pattern:git push*'\n  countersign approve 3NM8Q2 --always --until 2027-01-31T00:00:00Z")]
+#[command(
+    after_help = "Example:\n  countersign approve 3NM8Q2\n  countersign approve 3NM8Q2 --scope 'bash_pattern:git push*'\n  countersign approve 3NM8Q2 --always --until 2027-01-31T00:00:00Z"
+)]
 pub struct Approve {
     /// Id of the question, or its last 6 characters or more.
     id: String,
@@ -72,19 +74,36 @@ pub async fn find(cx: &Context, text: &str) -> anyhow::Result<Named> {
         match ApprovalId::parse(&wanted) {
             Some(id) => hits.extend(wired.gate.approval(id).await?.map(Ok)),
             None => hits.extend(
-                wired.store.approvals(1_000).await?.into_iter().filter(|r| r.request.approval_id.to_string().ends_with(&wanted)).map(Ok),
+                wired
+                    .store
+                    .approvals(1_000)
+                    .await?
+                    .into_iter()
+                    .filter(|r| r.request.approval_id.to_string().ends_with(&wanted))
+                    .map(Ok),
             ),
         }
         let grants = wired.gate.grants().await?;
-        hits.extend(grants.iter().map(|g| g.grant.grant_id).filter(|g| g.to_string().ends_with(&wanted)).map(Err));
+        hits.extend(
+            grants.iter().map(|g| g.grant.grant_id).filter(|g| g.to_string().ends_with(&wanted)).map(Err),
+        );
         match hits.len() {
             0 => {}
             1 => match hits.remove(0) {
-                Ok(row) => found.push((format!("{} in {root}", row.request.approval_id), Named::Request(wired, Box::new(row)))),
+                Ok(row) => found.push((
+                    format!("{} in {root}", row.request.approval_id),
+                    Named::Request(wired, Box::new(row)),
+                )),
                 Err(id) => found.push((format!("{id} in {root}"), Named::Grant(wired, id))),
             },
             _ => {
-                let list: Vec<String> = hits.iter().map(|h| match h { Ok(r) => r.request.approval_id.to_string(), Err(g) => g.to_string() }).collect();
+                let list: Vec<String> = hits
+                    .iter()
+                    .map(|h| match h {
+                        Ok(r) => r.request.approval_id.to_string(),
+                        Err(g) => g.to_string(),
+                    })
+                    .collect();
                 bail!("`{text}` names several in {root}: {}", list.join(", "));
             }
         }
@@ -92,7 +111,10 @@ pub async fn find(cx: &Context, text: &str) -> anyhow::Result<Named> {
     match found.len() {
         0 => bail!("there is no request or grant `{text}`; `countersign pending` lists what waits"),
         1 => Ok(found.remove(0).1),
-        _ => bail!("`{text}` names several: {}", found.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join("; ")),
+        _ => bail!(
+            "`{text}` names several: {}",
+            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join("; ")
+        ),
     }
 }
 
@@ -109,8 +131,12 @@ impl Approve {
         };
         let scope = self.scope.as_deref().unwrap_or("this_call");
         if scope.trim() == "all_session" && !self.yes {
-            complain("all_session lets everything pass that no hard rule forbids, for the rest of the session.");
-            complain("Narrower: tool_type:NAME, bash_pattern:GLOB, write_path:GLOB, rule:ID. To do it all the same, add --yes.");
+            complain(
+                "all_session lets everything pass that no hard rule forbids, for the rest of the session.",
+            );
+            complain(
+                "Narrower: tool_type:NAME, bash_pattern:GLOB, write_path:GLOB, rule:ID. To do it all the same, add --yes.",
+            );
             return Ok(exit::USAGE);
         }
         let standing = match self.standing(&row)? {
@@ -125,7 +151,11 @@ impl Approve {
         {
             bail!("--until `{until}` is no RFC 3339 time; write it like 2027-01-31T00:00:00Z");
         }
-        if !self.yes && !cx.global.quiet && std::io::stdin().is_terminal() && !confirm(cx, &wired, &row, standing.as_ref())? {
+        if !self.yes
+            && !cx.global.quiet
+            && std::io::stdin().is_terminal()
+            && !confirm(cx, &wired, &row, standing.as_ref())?
+        {
             say("Nothing was approved.");
             return Ok(exit::FAILED);
         }
@@ -134,9 +164,13 @@ impl Approve {
             Err(e) => return Ok(refused(&e)),
         };
         if let Some(scope) = &standing {
-            let file = crate::config::allow::add(&cx.places, &wired.project.id, scope, self.until.as_deref())?;
+            let file =
+                crate::config::allow::add(&cx.places, &wired.project.id, scope, self.until.as_deref())?;
             wired.gate.note(&format!("a standing allow was added: {scope}")).await?;
-            complain(&format!("From now on `{scope}` passes in this project; it stands in {}.", file.display()));
+            complain(&format!(
+                "From now on `{scope}` passes in this project; it stands in {}.",
+                file.display()
+            ));
         }
         told(cx, &wired, &decided);
         Ok(exit::OK)
@@ -150,8 +184,13 @@ impl Approve {
         match &self.scope {
             None => Ok(row.request.exact.clone()),
             Some(text) => match Scope::parse_answer(text, &row.request.tool)? {
-                scope @ (Scope::ToolType(_) | Scope::BashPattern(_) | Scope::WritePath(_) | Scope::Rule(_)) => Ok(Some(scope)),
-                other => bail!("`{other}` cannot be a standing allow; use tool_type, bash_pattern, write_path or rule"),
+                scope @ (Scope::ToolType(_)
+                | Scope::BashPattern(_)
+                | Scope::WritePath(_)
+                | Scope::Rule(_)) => Ok(Some(scope)),
+                other => bail!(
+                    "`{other}` cannot be a standing allow; use tool_type, bash_pattern, write_path or rule"
+                ),
             },
         }
     }
@@ -194,10 +233,12 @@ impl Deny {
             Err(code) => return Ok(code),
         };
         match named {
-            Named::Request(wired, row) => match wired.gate.deny(row.request.approval_id, &reason, by, Via::Cli).await {
-                Ok(decided) => told(cx, &wired, &decided),
-                Err(e) => return Ok(refused(&e)),
-            },
+            Named::Request(wired, row) => {
+                match wired.gate.deny(row.request.approval_id, &reason, by, Via::Cli).await {
+                    Ok(decided) => told(cx, &wired, &decided),
+                    Err(e) => return Ok(refused(&e)),
+                }
+            }
             Named::Grant(wired, id) => {
                 if !wired.gate.revoke(id, &by).await? {
                     bail!("the grant {id} has already ended");
@@ -229,7 +270,10 @@ fn refused(e: &DeskError) -> u8 {
             complain("It may have been answered elsewhere, or its time is over; the agent can ask again.");
             exit::FAILED
         }
-        DeskError::Scope(_) | DeskError::TooWide(..) | DeskError::NoRule(..) | DeskError::ReasonTooLong(_) => exit::USAGE,
+        DeskError::Scope(_)
+        | DeskError::TooWide(..)
+        | DeskError::NoRule(..)
+        | DeskError::ReasonTooLong(_) => exit::USAGE,
         DeskError::Assurance(..) => exit::NOT_AUTHENTICATED,
         DeskError::Decide(_) | DeskError::Store(_) => exit::FAILED,
     }

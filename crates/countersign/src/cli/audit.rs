@@ -13,7 +13,9 @@ use std::time::Duration;
 #[derive(clap::Subcommand, Debug)]
 pub enum Audit {
     /// Show the last records.
-    #[command(after_help = "Example:\n  countersign audit tail -n 20\n  countersign audit tail --follow --json")]
+    #[command(
+        after_help = "Example:\n  countersign audit tail -n 20\n  countersign audit tail --follow --json"
+    )]
     Tail {
         /// How many.
         #[arg(short = 'n', default_value_t = 10, value_name = "N")]
@@ -27,7 +29,9 @@ pub enum Audit {
     /// Finds and locates every changed, removed, inserted or swapped record. Records cut off at the end are found
     /// against the log's head or a checkpoint kept elsewhere; who rewrites records and head together is found by
     /// such a checkpoint only.
-    #[command(after_help = "Example:\n  countersign audit verify\n  countersign audit verify --json > kept.json      # keep the head as a checkpoint\n  countersign audit verify --checkpoints kept.json")]
+    #[command(
+        after_help = "Example:\n  countersign audit verify\n  countersign audit verify --json > kept.json      # keep the head as a checkpoint\n  countersign audit verify --checkpoints kept.json"
+    )]
     Verify {
         /// Checkpoints kept elsewhere: lines of JSON with `seq` and `hash`.
         #[arg(long, value_name = "FILE")]
@@ -136,7 +140,8 @@ async fn verify(cx: &Context, checkpoints: Option<PathBuf>) -> anyhow::Result<u8
     let held = match checkpoints {
         None => Vec::new(),
         Some(path) => {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
             match text.and_then(|t| read_checkpoints(&t)) {
                 Ok(held) => held,
                 Err(e) => {
@@ -202,12 +207,16 @@ fn read_checkpoints(text: &str) -> anyhow::Result<Vec<Checkpoint>> {
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
     lines
         .map(|(i, line)| {
-            let json = Json::parse(line.as_bytes(), Bounds::default()).map_err(|e| anyhow::anyhow!("line {}: {e}", i + 1))?;
+            let json = Json::parse(line.as_bytes(), Bounds::default())
+                .map_err(|e| anyhow::anyhow!("line {}: {e}", i + 1))?;
             let seq = json.get("seq").and_then(Json::as_i64).and_then(|n| u64::try_from(n).ok());
             let hash = json.text("hash").and_then(Digest::parse);
             match (seq, hash) {
                 (Some(seq), Some(hash)) => Ok(Checkpoint { seq, hash }),
-                _ => anyhow::bail!("line {}: a checkpoint needs `seq` (a number) and `hash` (64 hex digits)", i + 1),
+                _ => anyhow::bail!(
+                    "line {}: a checkpoint needs `seq` (a number) and `hash` (64 hex digits)",
+                    i + 1
+                ),
             }
         })
         .collect()

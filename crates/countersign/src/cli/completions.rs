@@ -6,7 +6,9 @@ use std::io::Write as _;
 
 /// Print completions for a shell, or the manual page.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign\n  countersign completions man > countersign.1")]
+#[command(
+    after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign\n  countersign completions man > countersign.1"
+)]
 pub struct Completions {
     /// bash, zsh, fish, elvish, powershell, or man.
     #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell", "man"])]
@@ -23,7 +25,8 @@ impl Completions {
             Err(_) => {
                 clap_mangen::Man::new(command.clone()).render(&mut out)?;
                 for sub in command.get_subcommands().filter(|s| !s.is_hide_set()) {
-                    let name: &'static str = Box::leak(format!("countersign-{}", sub.get_name()).into_boxed_str());
+                    let name: &'static str =
+                        Box::leak(format!("countersign-{}", sub.get_name()).into_boxed_str());
                     clap_mangen::Man::new(sub.clone().name(name)).render(&mut out)?;
                 }
             }

@@ -61,20 +61,33 @@ impl Config {
                 }
                 for entry in settings.allow.iter().filter(|a| a.project == wired.project.id) {
                     let until = entry.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
-                    say(&format!("allow {}:{}{until}", entry.kind, countersign_core::cleanse::clean_line(&entry.value, 200)));
+                    say(&format!(
+                        "allow {}:{}{until}",
+                        entry.kind,
+                        countersign_core::cleanse::clean_line(&entry.value, 200)
+                    ));
                 }
                 Ok(exit::OK)
             }
             Config::Explain { key } => {
-                let wanted: Vec<_> = KEYS.iter().filter(|k| key.as_ref().is_none_or(|w| w == k.name)).collect();
+                let wanted: Vec<_> =
+                    KEYS.iter().filter(|k| key.as_ref().is_none_or(|w| w == k.name)).collect();
                 if wanted.is_empty() {
-                    complain(&format!("there is no key `{}`; `countersign config show` lists them", key.unwrap_or_default()));
+                    complain(&format!(
+                        "there is no key `{}`; `countersign config show` lists them",
+                        key.unwrap_or_default()
+                    ));
                     return Ok(exit::FAILED);
                 }
                 for key in wanted {
                     let (value, place) = origin(key.name);
                     let default = if key.default.is_empty() { "(unset)" } else { key.default };
-                    say(&format!("{}\n  {}\n  now {value}, from {place}; default {default}; {}", key.name, key.what, key.remedy()));
+                    say(&format!(
+                        "{}\n  {}\n  now {value}, from {place}; default {default}; {}",
+                        key.name,
+                        key.what,
+                        key.remedy()
+                    ));
                 }
                 Ok(exit::OK)
             }

@@ -13,7 +13,9 @@ use std::io::Read as _;
 ///
 /// Exit code 0: allowed; 2: refused, or any fault; 5: a person is needed.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  echo '{\"tool_name\":\"Bash\",\"tool_input\":{\"command\":\"ls\"}}' | countersign decide --wait 60")]
+#[command(
+    after_help = "Example:\n  echo '{\"tool_name\":\"Bash\",\"tool_input\":{\"command\":\"ls\"}}' | countersign decide --wait 60"
+)]
 pub struct Decide {
     /// Wait this many seconds for a person.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
@@ -26,7 +28,10 @@ const MAX_INPUT_BYTES: u64 = 8 * 1024 * 1024 + 1;
 /// Standard input, bounded.
 pub fn read_stdin() -> anyhow::Result<Vec<u8>> {
     let mut input = Vec::new();
-    std::io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut input).context("standard input cannot be read")?;
+    std::io::stdin()
+        .take(MAX_INPUT_BYTES)
+        .read_to_end(&mut input)
+        .context("standard input cannot be read")?;
     Ok(input)
 }
 
@@ -52,7 +57,7 @@ impl Decide {
         };
         let (answer, code) = decide(context, &input).await;
         super::say(&answer.canonical());
-        wired.leave();
+        wired.leave().await;
         Ok(code)
     }
 }

@@ -9,7 +9,9 @@ use countersign_core::time::Timestamp;
 
 /// Say why a call was decided as it was: a recorded call, a question, or a call on standard input.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign explain 3NM8Q2\n  echo '{\"tool_name\":\"Bash\",\"tool_input\":{\"command\":\"git push -f\"}}' | countersign explain -\n\nRules are Cedar forbids with annotations, in .countersign/policy/hard.cedar and soft.cedar:\n  @tier(\"soft\") @rule_id(\"ask_before_publish\") @severity(\"high\") @summary(\"publishes a package\")\n  forbid (principal, action == Agent::Action::\"execute_bash\", resource)\n  when { context.command like \"cargo publish*\" };\nWhat rules may see stands in .countersign/policy/schema.cedarschema.")]
+#[command(
+    after_help = "Example:\n  countersign explain 3NM8Q2\n  echo '{\"tool_name\":\"Bash\",\"tool_input\":{\"command\":\"git push -f\"}}' | countersign explain -\n\nRules are Cedar forbids with annotations, in .countersign/policy/hard.cedar and soft.cedar:\n  @tier(\"soft\") @rule_id(\"ask_before_publish\") @severity(\"high\") @summary(\"publishes a package\")\n  forbid (principal, action == Agent::Action::\"execute_bash\", resource)\n  when { context.command like \"cargo publish*\" };\nWhat rules may see stands in .countersign/policy/schema.cedarschema."
+)]
 pub struct Explain {
     /// Id of a question or a call (or its last 6 characters), or - for a call on standard input.
     #[arg(value_name = "ID|-")]
@@ -35,7 +37,10 @@ impl Explain {
             Ok(Named::Grant(wired, id)) => {
                 let grants = wired.gate.grants().await?;
                 for g in grants.iter().filter(|g| g.grant.grant_id == id) {
-                    say(&format!("{} grants {} to {} since {}", id, g.grant.scope, g.principal, g.created_at));
+                    say(&format!(
+                        "{} grants {} to {} since {}",
+                        id, g.grant.scope, g.principal, g.created_at
+                    ));
                 }
                 Ok(exit::OK)
             }
@@ -59,9 +64,15 @@ impl Explain {
                         shown += 1;
                         say(&if cx.global.json { json.canonical() } else { super::audit::line(&json) });
                         if !cx.global.json
-                            && let Some(ids) = json.get("data").and_then(|d| d.get("matching_rule_ids")).and_then(Json::as_array)
+                            && let Some(ids) = json
+                                .get("data")
+                                .and_then(|d| d.get("matching_rule_ids"))
+                                .and_then(Json::as_array)
                         {
-                            rules(&wired, &ids.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>());
+                            rules(
+                                &wired,
+                                &ids.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>(),
+                            );
                         }
                     }
                 }
@@ -77,7 +88,12 @@ impl Explain {
     async fn judge_input(&self, cx: &Context) -> anyhow::Result<u8> {
         let wired = cx.open().await?;
         let input = super::decide::read_stdin()?;
-        let call = match countersign_inbound::decide::parse(&input, crate::person::uid(), &super::decide::cwd()?, &super::hook::resolve) {
+        let call = match countersign_inbound::decide::parse(
+            &input,
+            crate::person::uid(),
+            &super::decide::cwd()?,
+            &super::hook::resolve,
+        ) {
             Ok(call) => call,
             Err(why) => {
                 complain(&why);
@@ -129,9 +145,18 @@ impl Explain {
             }
             say(&json.canonical());
         } else {
-            say(&format!("{} at step `{}`: {}", judged.verdict.as_str(), judged.step.as_str(), judged.reason));
+            say(&format!(
+                "{} at step `{}`: {}",
+                judged.verdict.as_str(),
+                judged.step.as_str(),
+                judged.reason
+            ));
             if let Some(would) = &judged.would {
-                say(&format!("watch mode lets it pass; enforced it would be: {}, {}", would.verdict.as_str(), would.reason));
+                say(&format!(
+                    "watch mode lets it pass; enforced it would be: {}, {}",
+                    would.verdict.as_str(),
+                    would.reason
+                ));
             }
             if let Ok(facts) = &facts
                 && let Some(shell) = &facts.shell
@@ -152,7 +177,13 @@ fn rules(wired: &crate::wire::Wired, ids: &[String]) {
     for id in ids {
         if let Some(rule) = wired.gate.rulebook().and_then(|b| b.rule(id)) {
             let severity = rule.severity.map(|s| format!(", severity {}", s.as_str())).unwrap_or_default();
-            say(&format!("  rule {id} ({}{severity}) {}:{}: {}", rule.set.as_str(), rule.file, rule.line, rule.summary));
+            say(&format!(
+                "  rule {id} ({}{severity}) {}:{}: {}",
+                rule.set.as_str(),
+                rule.file,
+                rule.line,
+                rule.summary
+            ));
         }
     }
 }

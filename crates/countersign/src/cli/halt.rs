@@ -46,7 +46,10 @@ impl Halt {
         if !self.no_wait {
             tokio::time::sleep(PERMIT_LIFE).await;
         }
-        say(&format!("HALTED: every call in {} is refused until `countersign resume`.", wired.project.root_text()));
+        say(&format!(
+            "HALTED: every call in {} is refused until `countersign resume`.",
+            wired.project.root_text()
+        ));
         Ok(exit::OK)
     }
 }

@@ -5,7 +5,8 @@
 
 use super::{Context, exit};
 use crate::clock::SystemClock;
-use crate::{person, project::Project, wire};
+use crate::wire::{self, Wired};
+use crate::{person, project::Project};
 use countersign_core::ids::CallId;
 use countersign_gate::gate::Patience;
 use countersign_gate::seams::Clock as _;
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 /// Decide a tool call for an agent's client (run by the client, not by people).
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop < event.json")]
+#[command(
+    after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop < event.json"
+)]
 pub struct Hook {
     /// The client: claude-code.
     #[arg(value_parser = ["claude-code"])]
@@ -37,21 +40,30 @@ impl Hook {
     /// Answers one event.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
         let pre = self.is_blocking();
-        let answer = tokio::select! {
+        let (answer, wired) = tokio::select! {
             answer = self.answer(cx) => answer,
-            () = orphaned(), if pre => HookAnswer::fault("countersign: the client went away"),
+            () = orphaned(), if pre => (HookAnswer::fault("countersign: the client went away"), None),
         };
-        Ok(give(&answer, pre))
+        let code = give(&answer, pre);
+        if let Some(wired) = wired {
+            wired.leave().await;
+        }
+        Ok(code)
     }
 
-    async fn answer(&self, cx: &Context) -> HookAnswer {
+    async fn answer(&self, cx: &Context) -> (HookAnswer, Option<Wired>) {
+        let fault = |text: String| (HookAnswer::fault(text), None);
         let mut input = Vec::new();
         if let Err(e) = std::io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut input) {
-            return HookAnswer::fault(format!("countersign: refused code=malformed\nthe message cannot be read: {e}"));
+            return fault(format!("countersign: refused code=malformed\nthe message cannot be read: {e}"));
         }
         // A hook never looks for its project: the client's folder follows what the agent does.
         let Some(root) = &cx.global.project else {
-            return HookAnswer::fault("countersign: refused code=internal\nthe hook was installed without --project; run `countersign init` again");
+            return fault(
+                "countersign: refused code=internal
+the hook was installed without --project; run `countersign init` again"
+                    .to_owned(),
+            );
         };
         let opened = match Project::at(root) {
             Ok(project) => wire::open(project, &cx.places).await,
@@ -59,7 +71,7 @@ impl Hook {
         };
         let wired = match opened {
             Ok(wired) => wired,
-            Err(e) => return HookAnswer::fault(format!("countersign: refused code={}\n{e:#}", code(&e))),
+            Err(e) => return fault(format!("countersign: refused code={}\n{e:#}", code(&e))),
         };
         let clock = SystemClock;
         let settings = wired.settings.as_ref();
@@ -81,8 +93,7 @@ impl Hook {
             "stop" => claude_code::stop(hook, &input).await,
             _ => claude_code::end(hook, &input).await,
         };
-        wired.leave();
-        answer
+        (answer, Some(wired))
     }
 }
 

@@ -45,8 +45,6 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// A person is needed.
     pub const NOT_AUTHENTICATED: u8 = 3;
-    /// Gave up waiting.
-    pub const PENDING: u8 = 5;
 }
 
 /// The gate between AI agents and their tools.
@@ -202,7 +200,10 @@ impl Context {
 
     /// Whether colour may be used on standard output.
     pub fn colour(&self) -> bool {
-        !self.global.no_color && !self.global.json && std::env::var_os("NO_COLOR").is_none() && std::io::stdout().is_terminal()
+        !self.global.no_color
+            && !self.global.json
+            && std::env::var_os("NO_COLOR").is_none()
+            && std::io::stdout().is_terminal()
     }
 
     /// Bold text where colour may be used.
@@ -242,10 +243,14 @@ pub async fn need_person(wired: &Wired, verb: &str) -> Result<Approver, u8> {
     match person::prove(&agents) {
         Ok(approver) => Ok(approver),
         Err(why) => {
-            complain(&format!("countersign: refused code={}\n`{verb}`: {why}", Code::ModeRequiresHuman.as_str()));
+            complain(&format!(
+                "countersign: refused code={}\n`{verb}`: {why}",
+                Code::ModeRequiresHuman.as_str()
+            ));
             let tool = clean_line(&format!("countersign {verb}"), 200);
             let why = clean_line(&why.to_string(), 300);
-            let recorded = wired.gate.refuse_unread("cli", "other", &tool, Code::ModeRequiresHuman, &why).await;
+            let recorded =
+                wired.gate.refuse_unread("cli", "other", &tool, Code::ModeRequiresHuman, &why).await;
             if let Err(e) = recorded {
                 complain(&format!("the refusal could not be recorded: {e}"));
             }

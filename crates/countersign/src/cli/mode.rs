@@ -9,7 +9,10 @@ use toml_edit::{DocumentMut, value};
 
 /// Show the mode, or change it: watch records what rules would do, enforce does it.
 #[derive(clap::Args, Debug)]
-#[command(name = "mode", after_help = "Example:\n  countersign mode\n  countersign mode enforce --reason 'two quiet days'")]
+#[command(
+    name = "mode",
+    after_help = "Example:\n  countersign mode\n  countersign mode enforce --reason 'two quiet days'"
+)]
 pub struct ModeCommand {
     /// The new mode; without it the present one is shown.
     #[arg(value_parser = ["watch", "enforce"])]
@@ -34,11 +37,15 @@ impl ModeCommand {
         };
         if wired.acceptance != crate::wire::Acceptance::Accepted {
             // Pinning here would accept more than the mode.
-            anyhow::bail!("the project's files are not what was accepted; look at them and run `countersign trust accept project` first");
+            anyhow::bail!(
+                "the project's files are not what was accepted; look at them and run `countersign trust accept project` first"
+            );
         }
         let path = wired.project.folder().join("config.toml");
-        let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut document: DocumentMut = before.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+        let before =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut document: DocumentMut =
+            before.parse().with_context(|| format!("{} is not TOML", path.display()))?;
         let gate = document.entry("gate").or_insert(toml_edit::table());
         match gate.as_table_like_mut() {
             Some(table) => {

@@ -32,11 +32,13 @@ impl Pending {
             }
         }
         if cx.global.json {
-            say(&Json::Array(rows.iter().map(|(root, row)| show::request_json(root, row)).collect()).canonical());
+            say(&Json::Array(rows.iter().map(|(root, row)| show::request_json(root, row)).collect())
+                .canonical());
         } else if rows.is_empty() {
             say("(no pending approvals)");
         } else {
-            let blocks: Vec<String> = rows.iter().map(|(root, row)| show::request(cx, root, row, None)).collect();
+            let blocks: Vec<String> =
+                rows.iter().map(|(root, row)| show::request(cx, root, row, None)).collect();
             say(blocks.join("\n").trim_end());
         }
         Ok(exit::OK)

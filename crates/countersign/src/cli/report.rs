@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 /// Count what was decided: by rule, tool, server or principal.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign report\n  countersign report --since 2026-11-01T00:00:00Z --by tool --json")]
+#[command(
+    after_help = "Example:\n  countersign report\n  countersign report --since 2026-11-01T00:00:00Z --by tool --json"
+)]
 pub struct Report {
     /// Begin, RFC 3339.
     #[arg(long, value_name = "TIME")]
@@ -41,7 +43,9 @@ impl Report {
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
         let time = |text: &Option<String>, flag: &str| match text {
             None => Ok(None),
-            Some(t) => Timestamp::parse(t).map(Some).with_context(|| format!("{flag} `{t}` is no RFC 3339 time")),
+            Some(t) => {
+                Timestamp::parse(t).map(Some).with_context(|| format!("{flag} `{t}` is no RFC 3339 time"))
+            }
         };
         let (since, until) = (time(&self.since, "--since")?, time(&self.until, "--until")?);
         let wired = cx.open().await?;
@@ -55,7 +59,8 @@ impl Report {
                 let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
                 let Ok(json) = Json::parse(record.body.as_bytes(), bounds) else { continue };
                 let at = json.text("at").and_then(Timestamp::parse);
-                let inside = at.is_some_and(|at| since.is_none_or(|s| at >= s) && until.is_none_or(|u| at < u));
+                let inside =
+                    at.is_some_and(|at| since.is_none_or(|s| at >= s) && until.is_none_or(|u| at < u));
                 if !inside || json.text("event") != Some("call.judged") {
                     continue;
                 }
@@ -67,7 +72,8 @@ impl Report {
             }
             after = last;
         }
-        let text = if cx.global.json { self.json(&total, &rows).canonical() } else { self.text(&total, &rows) };
+        let text =
+            if cx.global.json { self.json(&total, &rows).canonical() } else { self.text(&total, &rows) };
         match &self.out {
             Some(path) => crate::places::write_new(path, format!("{text}\n").as_bytes())?,
             None => say(&text),
@@ -82,7 +88,8 @@ impl Report {
             "principal" => vec![text("principal")],
             "server" => {
                 let tool = text("tool_name");
-                let server = tool.strip_prefix("mcp__").and_then(|t| t.split_once("__")).map(|(s, _)| s.to_owned());
+                let server =
+                    tool.strip_prefix("mcp__").and_then(|t| t.split_once("__")).map(|(s, _)| s.to_owned());
                 vec![server.unwrap_or_else(|| text("client"))]
             }
             _ => {
@@ -120,7 +127,10 @@ impl Report {
                 total.would_refuse, total.would_ask
             ));
         }
-        out.push_str(&format!("\n{:<40} {:>7} {:>7} {:>7} {:>5} {:>12} {:>9}\n", self.by, "calls", "allowed", "refused", "held", "would refuse", "would ask"));
+        out.push_str(&format!(
+            "\n{:<40} {:>7} {:>7} {:>7} {:>5} {:>12} {:>9}\n",
+            self.by, "calls", "allowed", "refused", "held", "would refuse", "would ask"
+        ));
         for (key, r) in rows {
             let key = clean_line(key, 40);
             out.push_str(&format!(

@@ -46,7 +46,11 @@ fn acting(row: &Approval) -> String {
     let rest = |j: &Json| {
         let mut rest = j.clone();
         rest.remove("command");
-        if rest.as_object().is_some_and(|m| m.is_empty()) { String::new() } else { format!("\n  with:     {}", rest.canonical()) }
+        if rest.as_object().is_some_and(|m| m.is_empty()) {
+            String::new()
+        } else {
+            format!("\n  with:     {}", rest.canonical())
+        }
     };
     match (command, &parsed) {
         (Some(command), Some(j)) => format!("{}{}", clean_text(command), rest(j)),
@@ -58,7 +62,8 @@ fn acting(row: &Approval) -> String {
 pub fn request(cx: &Context, root: &str, row: &Approval, now: Option<Timestamp>) -> String {
     let r = &row.request;
     let id = r.approval_id;
-    let mut out = format!("{} {}  {}\n", severity(cx, r.severity), cx.bold(&clean_text(&r.tool).to_string()), id);
+    let mut out =
+        format!("{} {}  {}\n", severity(cx, r.severity), cx.bold(&clean_text(&r.tool).to_string()), id);
     let indented = acting(row).replace('\n', "\n            ");
     out.push_str(&format!("  call:     {indented}\n"));
     if let Some(cwd) = &r.cwd {
@@ -69,7 +74,12 @@ pub fn request(cx: &Context, root: &str, row: &Approval, now: Option<Timestamp>)
     out.push_str(&format!("  why:      {}\n", r.reason));
     out.push_str(&format!("  digest:   {}\n", r.args_digest));
     let left = now.map(|n| format!(", {} left", span(row.expires_at.seconds_since(n)))).unwrap_or_default();
-    out.push_str(&format!("  asked:    {}  until {} ({}{left})\n", row.created_at, row.expires_at, r.wait.as_str()));
+    out.push_str(&format!(
+        "  asked:    {}  until {} ({}{left})\n",
+        row.created_at,
+        row.expires_at,
+        r.wait.as_str()
+    ));
     if row.status == Status::Pending {
         out.push_str(&format!("  yes:      {}\n", command(root, &format!("approve {id}"))));
         if r.exact.is_some() {

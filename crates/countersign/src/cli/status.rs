@@ -33,7 +33,12 @@ impl Status {
             say(&format!("state:     {}", wired.project.state(&cx.places).display()));
             if let Some(book) = wired.gate.rulebook() {
                 let s = book.settings();
-                say(&format!("rules:     {} (level {}), digest {}", book.rules().len(), s.level.as_str(), book.digest()));
+                say(&format!(
+                    "rules:     {} (level {}), digest {}",
+                    book.rules().len(),
+                    s.level.as_str(),
+                    book.digest()
+                ));
                 if !s.allow.is_empty() {
                     say(&format!("standing:  {} allow(s) in your configuration", s.allow.len()));
                 }
@@ -42,10 +47,17 @@ impl Status {
             say(&format!("waiting:   {} question(s); `countersign pending`", pending.len()));
             for g in &grants {
                 let root = wired.project.root_text();
-                say(&format!("granted:   {} since {}; end it: {}", g.grant.scope, g.created_at, show::command(root, &format!("deny {}", g.grant.grant_id))));
+                say(&format!(
+                    "granted:   {} since {}; end it: {}",
+                    g.grant.scope,
+                    g.created_at,
+                    show::command(root, &format!("deny {}", g.grant.grant_id))
+                ));
             }
             say(&format!("log:       {head} records; `countersign audit verify` checks them"));
-            say("grade:     D0: agent and person are one OS user; `countersign doctor` says what that leaves open");
+            say(
+                "grade:     D0: agent and person are one OS user; `countersign doctor` says what that leaves open",
+            );
             for warning in &wired.warnings {
                 say(&format!("warning:   {warning}"));
             }
@@ -61,7 +73,9 @@ fn accepted(acceptance: &Acceptance) -> String {
     match acceptance {
         Acceptance::Accepted => "the project's configuration and policy are what was accepted".to_owned(),
         Acceptance::Never => "never; run `countersign trust accept project`".to_owned(),
-        Acceptance::Changed => "changed since it was accepted; run `countersign trust accept project`".to_owned(),
+        Acceptance::Changed => {
+            "changed since it was accepted; run `countersign trust accept project`".to_owned()
+        }
         Acceptance::Unknown(why) => format!("cannot be told: {why}"),
     }
 }
@@ -70,7 +84,9 @@ fn first_line(wired: &Wired, halt: &Result<Halt, countersign_gate::seams::StoreE
     match halt {
         Ok(Halt::Absent) => {}
         Ok(Halt::Present { reason }) => return format!("HALTED: every call is refused: {reason}"),
-        Ok(Halt::Unknown { why }) => return format!("HALTED: a halt cannot be ruled out, so every call is refused: {why}"),
+        Ok(Halt::Unknown { why }) => {
+            return format!("HALTED: a halt cannot be ruled out, so every call is refused: {why}");
+        }
         Err(e) => return format!("REFUSING: the store cannot be read, so every call is refused: {e}"),
     }
     match wired.gate.rulebook().map(|b| b.settings().mode) {

@@ -56,7 +56,9 @@ async fn accept(cx: &Context, wired: &Wired, reason: Option<String>, yes: bool) 
         Ok(by) => by,
         Err(code) => return Ok(code),
     };
-    if wired.settings.is_none() || wired.problems.iter().any(|p| p.severity() != Some(miette::Severity::Warning)) {
+    if wired.settings.is_none()
+        || wired.problems.iter().any(|p| p.severity() != Some(miette::Severity::Warning))
+    {
         for problem in &wired.problems {
             complain(&format!("{problem:?}"));
         }

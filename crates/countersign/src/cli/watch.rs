@@ -10,7 +10,9 @@ use std::time::Duration;
 
 /// Follow what happens, and see at once what waits for you.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign watch\n  countersign watch --events approval_requested,call.judged --after 120 --json")]
+#[command(
+    after_help = "Example:\n  countersign watch\n  countersign watch --events approval_requested,call.judged --after 120 --json"
+)]
 pub struct Watch {
     /// Only this session's task id.
     #[arg(long, value_name = "ID")]
@@ -76,7 +78,12 @@ impl Watch {
         }
     }
 
-    async fn tell(&self, cx: &Context, wired: &crate::wire::Wired, record: &StoredRecord) -> anyhow::Result<()> {
+    async fn tell(
+        &self,
+        cx: &Context,
+        wired: &crate::wire::Wired,
+        record: &StoredRecord,
+    ) -> anyhow::Result<()> {
         let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
         let Ok(json) = Json::parse(record.body.as_bytes(), bounds) else {
             say(&format!("record {} cannot be read; run: countersign audit verify", record.seq));

@@ -30,7 +30,9 @@ pub fn add(places: &Places, project: &str, scope: &Scope, until: Option<&str>) -
         Scope::BashPattern(v) => ("bash_pattern", v),
         Scope::WritePath(v) => ("write_path", v),
         Scope::Rule(v) => ("rule", v),
-        Scope::ThisCall | Scope::AllSession | Scope::ToolGroup(_) => anyhow::bail!("`{scope}` cannot be a standing allow"),
+        Scope::ThisCall | Scope::AllSession | Scope::ToolGroup(_) => {
+            anyhow::bail!("`{scope}` cannot be a standing allow")
+        }
     };
     let mut entry = Table::new();
     entry["project"] = value(project);
@@ -47,7 +49,8 @@ pub fn add(places: &Places, project: &str, scope: &Scope, until: Option<&str>) -
     // What we write must read back as meant, or nothing is written.
     let file = path.display().to_string();
     let said = super::said::read(&file, &written, super::said::LayerName::User);
-    let kept = said.map_err(|p| anyhow::anyhow!("{}", p.first().map(|p| p.to_string()).unwrap_or_default()))?;
+    let kept =
+        said.map_err(|p| anyhow::anyhow!("{}", p.first().map(|p| p.to_string()).unwrap_or_default()))?;
     let last = kept.allow.last().context("the entry did not read back")?;
     if last.kind != kind || last.value != *pattern || last.project != project {
         anyhow::bail!("the entry did not read back as meant; nothing was written");
@@ -65,7 +68,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::below(folder.path());
         make_folder(&places.config).unwrap();
-        std::fs::write(places.config.join("config.toml"), "# mine\nversion = 1\n\n[approvals]\ntimeout_s = 60 # short\n").unwrap();
+        std::fs::write(
+            places.config.join("config.toml"),
+            "# mine\nversion = 1\n\n[approvals]\ntimeout_s = 60 # short\n",
+        )
+        .unwrap();
         let hostile = Scope::exact_command("git push \"a\"\n[[allow]]\ntool = 'x' \\ \u{1b}");
         add(&places, "p", &hostile, None).unwrap();
         let path = add(&places, "p", &Scope::Rule("r".into()), Some("2030-01-01T00:00:00Z")).unwrap();

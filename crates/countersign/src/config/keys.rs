@@ -15,8 +15,6 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Any text.
     Text,
-    /// Yes or no.
-    Bool,
     /// A list of texts.
     Texts,
     /// A list of paths, or of `{ path, mode }`.
@@ -45,7 +43,6 @@ impl Key {
             Kind::Int { min, max } => format!("write a whole number from {min} to {max}"),
             Kind::Word(words) => format!("write one of: {}", words.join(", ")),
             Kind::Text => "write a text in quotes".to_owned(),
-            Kind::Bool => "write true or false".to_owned(),
             Kind::Texts => "write a list of texts, for example [\"a\", \"b\"]".to_owned(),
             Kind::Paths => {
                 "write a list, for example [\"secrets/\", { path = \"a\", mode = \"write\" }]".to_owned()

@@ -84,8 +84,6 @@ pub enum Said {
     Int(i64),
     /// A word or text.
     Text(String),
-    /// Yes or no.
-    Bool(bool),
     /// A list of texts; for paths with their mode behind a tab.
     List(Vec<String>),
 }
@@ -95,7 +93,6 @@ impl fmt::Display for Said {
         match self {
             Said::Int(n) => write!(f, "{n}"),
             Said::Text(t) => write!(f, "{t:?}"),
-            Said::Bool(b) => write!(f, "{b}"),
             Said::List(items) => {
                 let items: Vec<String> =
                     items.iter().map(|i| format!("{:?}", i.split('\t').next().unwrap_or_default())).collect();
@@ -302,10 +299,6 @@ fn check(key: &Key, item: &Item) -> Result<Said, String> {
             Some(text) => Ok(Said::Text(text.to_owned())),
             None => Err("is no text".to_owned()),
         },
-        Kind::Bool => value
-            .and_then(Value::as_bool)
-            .map(Said::Bool)
-            .ok_or_else(|| "is neither true nor false".to_owned()),
         Kind::Texts => {
             let items = value.and_then(Value::as_array).ok_or_else(|| "is no list".to_owned())?;
             let texts: Option<Vec<String>> = items.iter().map(|v| v.as_str().map(str::to_owned)).collect();
