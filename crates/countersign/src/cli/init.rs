@@ -82,7 +82,8 @@ impl Init {
             Ok(plan) => plan,
             Err(code) => return Ok(code),
         };
-        let wired = if wire::has_state(&state) { Some(wire::open(project.clone(), &cx.places).await?) } else { None };
+        let wired =
+            if wire::has_state(&state) { Some(wire::open(project.clone(), &cx.places).await?) } else { None };
         let acceptance = wired.as_ref().map_or(Acceptance::Never, |w| w.acceptance.clone());
         let idle = !plan.steps.iter().any(Step::changes) && acceptance == Acceptance::Accepted;
         if cx.global.json {
@@ -177,7 +178,9 @@ impl Init {
             if (self.force || (ours && name == SCHEMA_FILE)) && bytes != text.as_bytes() {
                 let state = project.state(&cx.places);
                 let before = match manifest.entry(&path) {
-                    Some(entry) if ours => entry.before.as_ref().map(|n| manifest::kept(&state, n)).transpose()?,
+                    Some(entry) if ours => {
+                        entry.before.as_ref().map(|n| manifest::kept(&state, n)).transpose()?
+                    }
                     _ => Some(bytes.clone()),
                 };
                 let remark = if name == SCHEMA_FILE { "" } else { "written anew; a copy is kept" };
@@ -204,9 +207,13 @@ impl Init {
         remarks: &mut Vec<String>,
     ) -> anyhow::Result<()> {
         let (root, state) = (&project.root, project.state(&cx.places));
-        let program = std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
+        let program =
+            std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
         if program.starts_with(root) {
-            remarks.push("this binary lies inside the project, where an agent may write; install it elsewhere".to_owned());
+            remarks.push(
+                "this binary lies inside the project, where an agent may write; install it elsewhere"
+                    .to_owned(),
+            );
         }
         let program = program.to_str().context("the path of this binary is not UTF-8")?.to_owned();
         let wanted = settings::Wanted { program, root: project.root_text().to_owned(), timeout_s };
@@ -233,10 +240,21 @@ impl Init {
             (false, Some(bytes)) => steps.push(Step::stays(target, bytes, "hooks are registered")),
             (_, was) => {
                 let before = origin(&state, manifest.entry(target), was.as_ref())?;
-                let remark = if was.is_some() { "hooks; the file's layout is made even, its members stay" } else { "hooks" };
+                let remark = if was.is_some() {
+                    "hooks; the file's layout is made even, its members stay"
+                } else {
+                    "hooks"
+                };
                 let shall = Some(settings::write(&merged.json));
                 let mode = if target == SHARED { 0o644 } else { 0o600 };
-                steps.push(Step { path: target.to_owned(), was, shall, origin: before, mode, remark: remark.to_owned() });
+                steps.push(Step {
+                    path: target.to_owned(),
+                    was,
+                    shall,
+                    origin: before,
+                    mode,
+                    remark: remark.to_owned(),
+                });
             }
         }
         if target == SHARED
@@ -249,11 +267,17 @@ impl Init {
         for file in [root.join(LOCAL), root.join(SHARED), user] {
             let json = std::fs::read(&file).ok().and_then(|b| settings::read(&b).ok());
             if json.is_some_and(|j| j.get("disableAllHooks").and_then(Json::as_bool) == Some(true)) {
-                remarks.push(format!("{} says disableAllHooks: no hook runs until that is taken out", file.display()));
+                remarks.push(format!(
+                    "{} says disableAllHooks: no hook runs until that is taken out",
+                    file.display()
+                ));
             }
         }
         if !claude_is_here(cx) {
-            remarks.push("Claude Code was not found on this machine; its hooks are registered for when it is".to_owned());
+            remarks.push(
+                "Claude Code was not found on this machine; its hooks are registered for when it is"
+                    .to_owned(),
+            );
         }
         Ok(())
     }
@@ -270,7 +294,9 @@ impl Init {
             say(&format!("  ! {remark}"));
         }
         if plan.arrived && *acceptance != Acceptance::Accepted {
-            say("  ! configuration or rules are there already; going on accepts them as they are, so look at them first");
+            say(
+                "  ! configuration or rules are there already; going on accepts them as they are, so look at them first",
+            );
         }
         say(&format!("Mode: {}", mode_text(plan.mode)));
     }
@@ -284,7 +310,9 @@ impl Init {
             if std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false") {
                 return Ok(None);
             }
-            complain("Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.");
+            complain(
+                "Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.",
+            );
             return Ok(Some(exit::USAGE));
         }
         let config = format!("{FOLDER}/config.toml");
@@ -411,7 +439,9 @@ fn does_not_load(found: Vec<impl miette::Diagnostic + Send + Sync + 'static>) ->
     for problem in found {
         complain(&format!("{:?}", miette::Report::new(problem)));
     }
-    complain("Nothing was changed: what is there does not load. Repair it, or add --force to write it anew (a copy is kept).");
+    complain(
+        "Nothing was changed: what is there does not load. Repair it, or add --force to write it anew (a copy is kept).",
+    );
     exit::FAILED
 }
 
@@ -421,7 +451,8 @@ pub fn find_root(cx: &Context) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &cx.global.project {
         return Ok(Project::at(dir)?.root);
     }
-    let here = std::env::current_dir().and_then(|d| d.canonicalize()).context("the working folder is gone")?;
+    let here =
+        std::env::current_dir().and_then(|d| d.canonicalize()).context("the working folder is gone")?;
     let top = here.ancestors().find(|a| a.join(".git").symlink_metadata().is_ok() || a.join(FOLDER).is_dir());
     Ok(top.map(Path::to_owned).unwrap_or(here))
 }
@@ -497,7 +528,11 @@ fn plan_json(project: &Project, plan: &Plan, idle: bool) -> Json {
             _ if s.changes() => "changed",
             _ => "kept",
         };
-        Json::object([("path", Json::str(&s.path)), ("action", Json::str(action)), ("remark", Json::str(&s.remark))])
+        Json::object([
+            ("path", Json::str(&s.path)),
+            ("action", Json::str(action)),
+            ("remark", Json::str(&s.remark)),
+        ])
     });
     Json::object([
         ("project", Json::str(project.root_text())),

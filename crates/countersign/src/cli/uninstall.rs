@@ -45,12 +45,18 @@ impl Uninstall {
             for problem in &plan.problems {
                 complain(problem);
             }
-            complain("Nothing was changed: repair that by hand first. Hooks that stay without their project would block every call.");
+            complain(
+                "Nothing was changed: repair that by hand first. Hooks that stay without their project would block every call.",
+            );
             return Ok(exit::FAILED);
         }
         if plan.steps.is_empty() {
             if cx.global.json {
-                say(&Json::object([("project", Json::str(project.root_text())), ("files", Json::Array(Vec::new()))]).canonical());
+                say(&Json::object([
+                    ("project", Json::str(project.root_text())),
+                    ("files", Json::Array(Vec::new())),
+                ])
+                .canonical());
             } else {
                 say(&format!("Nothing to undo in {}.", project.root.display()));
             }
@@ -71,7 +77,9 @@ impl Uninstall {
         }
         if !self.yes {
             if !std::io::stdin().is_terminal() {
-                complain("Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.");
+                complain(
+                    "Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.",
+                );
                 return Ok(exit::USAGE);
             }
             if !ask("Undo the set-up? Agents then work without the gate. [y/N] ")? {
@@ -82,8 +90,15 @@ impl Uninstall {
         undo(&project.root, &state, &mut known, &plan)?;
         let kept: Vec<&str> = plan.steps.iter().filter(|s| !s.changes()).map(|s| s.path.as_str()).collect();
         if cx.global.json {
-            let files = plan.steps.iter().map(|s| Json::object([("path", Json::str(&s.path)), ("kept", Json::Bool(!s.changes()))]));
-            say(&Json::object([("project", Json::str(project.root_text())), ("files", Json::Array(files.collect()))]).canonical());
+            let files = plan
+                .steps
+                .iter()
+                .map(|s| Json::object([("path", Json::str(&s.path)), ("kept", Json::Bool(!s.changes()))]));
+            say(&Json::object([
+                ("project", Json::str(project.root_text())),
+                ("files", Json::Array(files.collect())),
+            ])
+            .canonical());
             return Ok(exit::OK);
         }
         say("Undone. Agents of this project work without the gate from their next session on.");
@@ -118,7 +133,10 @@ async fn prove(cx: &Context, project: &Project) -> Result<(), u8> {
         }
     }
     person::prove(&[]).map(|_| ()).map_err(|why| {
-        complain(&format!("countersign: refused code={}\n`uninstall`: {why}", Code::ModeRequiresHuman.as_str()));
+        complain(&format!(
+            "countersign: refused code={}\n`uninstall`: {why}",
+            Code::ModeRequiresHuman.as_str()
+        ));
         exit::NOT_AUTHENTICATED
     })
 }

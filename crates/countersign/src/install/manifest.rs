@@ -49,7 +49,10 @@ pub fn read_all(state: &Path) -> anyhow::Result<Vec<Manifest>> {
         Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
     };
     parse(&bytes).with_context(|| {
-        format!("{} cannot be read; move it away and run `countersign init` again to rebuild it", path.display())
+        format!(
+            "{} cannot be read; move it away and run `countersign init` again to rebuild it",
+            path.display()
+        )
     })
 }
 
@@ -148,10 +151,8 @@ impl Manifest {
 
     fn json(&self) -> Json {
         let files = self.files.iter().map(|f| {
-            let mut json = Json::object([
-                ("path", Json::str(&f.path)),
-                ("digest", Json::str(f.digest.to_string())),
-            ]);
+            let mut json =
+                Json::object([("path", Json::str(&f.path)), ("digest", Json::str(f.digest.to_string()))]);
             if let Some(before) = &f.before {
                 json.set("before", Json::str(before));
             }
@@ -171,7 +172,10 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Vec<Manifest>> {
         bail!("its version is not 1");
     }
     let list = |json: &Json, key: &str| {
-        json.get(key).and_then(Json::as_array).map(<[Json]>::to_vec).with_context(|| format!("no list `{key}`"))
+        json.get(key)
+            .and_then(Json::as_array)
+            .map(<[Json]>::to_vec)
+            .with_context(|| format!("no list `{key}`"))
     };
     list(&json, "projects")?
         .iter()
@@ -191,7 +195,9 @@ fn entry(json: &Json) -> anyhow::Result<Entry> {
     let before = match json.get("before") {
         None => None,
         // A name in the folder of copies and nothing else.
-        Some(name) => Some(name.as_str().filter(|n| Digest::parse(n).is_some()).context("`before` is no digest")?.to_owned()),
+        Some(name) => Some(
+            name.as_str().filter(|n| Digest::parse(n).is_some()).context("`before` is no digest")?.to_owned(),
+        ),
     };
     Ok(Entry {
         path: inside(json.text("path").context("no `path`")?.to_owned())?,
@@ -214,7 +220,8 @@ mod tests {
     use super::*;
 
     fn manifest(root: &str) -> Manifest {
-        let entry = Entry { path: "a/b".into(), digest: digest(b"x"), before: Some(digest(b"y").to_string()) };
+        let entry =
+            Entry { path: "a/b".into(), digest: digest(b"x"), before: Some(digest(b"y").to_string()) };
         Manifest { root: root.into(), files: vec![entry], folders: vec!["a".into()] }
     }
 

@@ -41,7 +41,14 @@ impl Step {
     /// A file that stays as it is.
     pub fn stays(path: &str, was: Vec<u8>, remark: &str) -> Step {
         let bytes = Some(was);
-        Step { path: path.to_owned(), shall: bytes.clone(), origin: bytes.clone(), was: bytes, mode: 0o644, remark: remark.to_owned() }
+        Step {
+            path: path.to_owned(),
+            shall: bytes.clone(),
+            origin: bytes.clone(),
+            was: bytes,
+            mode: 0o644,
+            remark: remark.to_owned(),
+        }
     }
 
     /// Whether anything is to be done.
@@ -80,7 +87,10 @@ fn guard(root: &Path, path: &str) -> anyhow::Result<PathBuf> {
         full.push(part);
         match std::fs::symlink_metadata(&full) {
             Ok(meta) if meta.file_type().is_symlink() => {
-                bail!("{} is a link, and links are not followed here; replace it by what it names", full.display())
+                bail!(
+                    "{} is a link, and links are not followed here; replace it by what it names",
+                    full.display()
+                )
             }
             _ => {}
         }
@@ -128,7 +138,10 @@ pub fn apply(root: &Path, state: &Path, manifest: &mut Manifest, steps: &[Step])
 
 fn carry_out(root: &Path, step: &Step) -> anyhow::Result<()> {
     if look(root, &step.path)? != step.was {
-        bail!("{} changed meanwhile; it was left alone, run the command again", root.join(&step.path).display());
+        bail!(
+            "{} changed meanwhile; it was left alone, run the command again",
+            root.join(&step.path).display()
+        );
     }
     let full = guard(root, &step.path)?;
     match (&step.was, &step.shall) {
@@ -205,7 +218,12 @@ pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest) -> Undo {
 }
 
 /// Plans the undoing of one settings file; nothing when none of it is ours.
-pub fn undo_settings(root: &Path, state: &Path, manifest: &Manifest, path: &str) -> anyhow::Result<Option<Step>> {
+pub fn undo_settings(
+    root: &Path,
+    state: &Path,
+    manifest: &Manifest,
+    path: &str,
+) -> anyhow::Result<Option<Step>> {
     let entry = manifest.entry(path);
     let Some(was) = look(root, path)? else { return Ok(None) };
     let untouched = entry.is_some_and(|e| e.digest == manifest::digest(&was));
@@ -217,18 +235,37 @@ pub fn undo_settings(root: &Path, state: &Path, manifest: &Manifest, path: &str)
         return Ok(None);
     }
     let shall = origin(state, entry, Some(&was))?;
-    let remark = if untouched { "as it was before init" } else { "changed since init: only our hooks are taken out" };
-    Ok(Some(Step { path: path.to_owned(), was: Some(was), origin: None, shall, mode: 0o600, remark: remark.to_owned() }))
+    let remark =
+        if untouched { "as it was before init" } else { "changed since init: only our hooks are taken out" };
+    Ok(Some(Step {
+        path: path.to_owned(),
+        was: Some(was),
+        origin: None,
+        shall,
+        mode: 0o600,
+        remark: remark.to_owned(),
+    }))
 }
 
 fn undo_file(root: &Path, state: &Path, entry: &Entry) -> anyhow::Result<Option<Step>> {
     let Some(was) = look(root, &entry.path)? else { return Ok(None) };
     if manifest::digest(&was) != entry.digest {
-        return Ok(Some(Step::stays(&entry.path, was, "changed since init: kept, remove it yourself if you want")));
+        return Ok(Some(Step::stays(
+            &entry.path,
+            was,
+            "changed since init: kept, remove it yourself if you want",
+        )));
     }
     let shall = entry.before.as_ref().map(|name| manifest::kept(state, name)).transpose()?;
     let remark = if shall.is_some() { "as it was before init" } else { "" };
-    Ok(Some(Step { path: entry.path.clone(), was: Some(was), origin: None, shall, mode: 0o644, remark: remark.to_owned() }))
+    Ok(Some(Step {
+        path: entry.path.clone(),
+        was: Some(was),
+        origin: None,
+        shall,
+        mode: 0o644,
+        remark: remark.to_owned(),
+    }))
 }
 
 /// Undoes: files, then folders of ours that are empty, then the manifest.

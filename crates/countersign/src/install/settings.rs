@@ -90,7 +90,13 @@ pub struct Found {
 impl Found {
     /// Its arguments.
     pub fn args(&self) -> Vec<&str> {
-        self.entry.get("args").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect()
+        self.entry
+            .get("args")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect()
     }
 
     /// The word of our command line.
@@ -192,7 +198,10 @@ fn put(groups: &mut Vec<Json>, slot: Slot, wanted: &Wanted, remarks: &mut Vec<St
             // These would make it see less, or answer when nobody waits any more.
             for key in ["if", "async", "asyncRewake", "shell"] {
                 if entry.remove(key).is_some() {
-                    remarks.push(format!("`{key}` was taken off our hook for {}: with it calls could pass unseen", slot.event));
+                    remarks.push(format!(
+                        "`{key}` was taken off our hook for {}: with it calls could pass unseen",
+                        slot.event
+                    ));
                 }
             }
             true
@@ -253,7 +262,8 @@ pub fn find(json: &Json) -> Vec<Found> {
     let mut out = Vec::new();
     for (event, groups) in json.get("hooks").and_then(Json::as_object).into_iter().flatten() {
         for group in groups.as_array().into_iter().flatten() {
-            let matcher = group.get("matcher").map(|m| m.as_str().map_or_else(|| m.canonical(), str::to_owned));
+            let matcher =
+                group.get("matcher").map(|m| m.as_str().map_or_else(|| m.canonical(), str::to_owned));
             for entry in group.get("hooks").and_then(Json::as_array).into_iter().flatten() {
                 if is_ours(entry) {
                     out.push(Found { event: event.clone(), matcher: matcher.clone(), entry: entry.clone() });
@@ -371,7 +381,9 @@ mod tests {
         let after = merged(narrow);
         let pre: Vec<Found> = find(&after.json).into_iter().filter(|f| f.event == "PreToolUse").collect();
         assert_eq!(pre.len(), 1);
-        assert!(pre[0].matches_all() && pre[0].entry.get("if").is_none() && pre[0].entry.get("async").is_none());
+        assert!(
+            pre[0].matches_all() && pre[0].entry.get("if").is_none() && pre[0].entry.get("async").is_none()
+        );
         assert_eq!(after.remarks.iter().filter(|r| r.contains("taken off")).count(), 2);
     }
 
