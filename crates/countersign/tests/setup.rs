@@ -11,7 +11,9 @@
 )]
 
 use countersign_core::json::{Bounds, Json};
+use countersign_testkit::claude::{ClaudeCode, RunOptions, Scratch};
 use countersign_testkit::pty::Pty;
+use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -253,6 +255,19 @@ fn what_does_not_load_stops_it() {
     assert_eq!(ground.text(LOCAL), "{ not json");
 }
 
+/// `--force` gets a project out of configuration that does not load, and undoing brings that back.
+#[test]
+fn force_writes_anew_and_keeps_a_copy() {
+    let ground = Ground::new();
+    ground.put(".countersign/config.toml", "version = 1\nbroken\n");
+    ground.ok(&["init", "--yes", "--force", "--enforce"]);
+    assert!(ground.text(".countersign/config.toml").contains("mode = \"enforce\""));
+    assert_eq!(ground.doctor().0, Some(0));
+    assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+    assert_eq!(ground.text(".countersign/config.toml"), "version = 1\nbroken\n");
+    assert!(!ground.path(".countersign/policy").exists());
+}
+
 #[test]
 fn a_set_up_that_exists_is_changed_by_a_person_only() {
     let ground = Ground::set_up(&[]);
@@ -327,6 +342,7 @@ fn the_doctor_finds_a_good_set_up_good() {
         lines.iter().find(|(_, c, _)| c == check).unwrap_or_else(|| panic!("{check}: {lines:#?}"))
     };
     assert!(line("harmless call").2.contains("allowed ("));
+    assert!(line("its end").2.contains("recorded"));
     assert!(line("forbidden call").2.contains("refused code=blocked_path"));
     assert!(line("destructive call").2.contains("refused code=hard"));
     assert!(line("malformed call").2.contains("exit code 2"));
@@ -452,4 +468,34 @@ fn the_doctor_knows_versions_of_the_client() {
         let line = said.lines().find(|l| l.contains("Claude Code")).unwrap();
         assert!(line.starts_with(level) && line.contains(part), "{line}");
     }
+}
+
+/// The real client runs what `init` registered: before each call, after it, and at the end of its session.
+#[test]
+fn the_real_client_runs_the_hooks() {
+    let scratch = Scratch::new();
+    scratch.settings(&serde_json::json!({ "permissions": { "allow": ["Bash"] } }));
+    let run = |args: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(args).current_dir(scratch.project()).env_clear().env("HOME", scratch.home());
+        let out = command.env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", both(&out));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    run(&["init", "--enforce", "--yes"]);
+    let secret = scratch.project().join(".countersign/config.toml");
+    let model = ScriptedModel::start(Script::new([
+        Turn::tool("Bash", serde_json::json!({ "command": "echo harness-ok", "description": "Say so" })),
+        Turn::tool("Read", serde_json::json!({ "file_path": secret })),
+    ]));
+    ClaudeCode::find().run(&RunOptions::new(&scratch, model.url())).expect_success();
+    let results = model.tool_results();
+    assert_eq!(results[0].text, "harness-ok");
+    assert!(results[1].is_error && results[1].text.contains("refused code=blocked_path"), "{results:?}");
+    let tail = run(&["audit", "tail", "-n", "20"]);
+    for part in ["call.judged Bash allowed", "call.finished ok", "call.judged Read refused", "task_completed"]
+    {
+        assert!(tail.contains(part), "{part}: {tail}");
+    }
+    assert!(run(&["doctor"]).contains("0 failed"));
 }

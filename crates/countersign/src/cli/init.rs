@@ -107,7 +107,11 @@ impl Init {
         if let Some(code) = self.confirm(&project, &mut plan)? {
             return Ok(code);
         }
-        let mut by = person::me().id();
+        // A first set-up needs no person; the record says whether one was there.
+        let (mut by, mut reason) = match person::prove(&[]) {
+            Ok(approver) => (approver.id(), "init"),
+            Err(_) => (person::me().id(), "init, without a terminal"),
+        };
         if acceptance != Acceptance::Never || plan.arrived {
             // What was accepted, or arrives with a repository, is changed or accepted by people only.
             let wired = match wired {
@@ -115,7 +119,7 @@ impl Init {
                 None => wire::open(project.clone(), &cx.places).await?,
             };
             match need_person(&wired, "init").await {
-                Ok(approver) => by = approver.id(),
+                Ok(approver) => (by, reason) = (approver.id(), "init"),
                 Err(code) => return Ok(code),
             }
         }
@@ -129,7 +133,7 @@ impl Init {
             complain("The files were written, but they do not load, so they were not accepted.");
             return Ok(exit::FAILED);
         }
-        accept(cx, &wired, &by).await?;
+        accept(cx, &wired, &by, reason).await?;
         if !cx.global.json && !cx.global.quiet {
             told(&wired, plan.mode);
         }
@@ -187,6 +191,11 @@ impl Init {
                 let (was, shall) = (Some(bytes), Some(text.into_bytes()));
                 steps.push(Step { path, was, shall, origin: before, mode: 0o644, remark: remark.to_owned() });
                 continue;
+            }
+            if name == ".gitignore" && !bytes.split(|b| *b == b'\n').any(|line| line == b"HALT") {
+                remarks.push(format!(
+                    "{path} is yours; without a line HALT in it, a halt can be committed by accident"
+                ));
             }
             let judged = name.ends_with(".cedar") || name == "config.toml";
             arrived |= judged && !ours;
@@ -482,7 +491,7 @@ pub fn ask(question: &str) -> anyhow::Result<bool> {
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn accept(cx: &Context, wired: &Wired, by: &str) -> anyhow::Result<()> {
+async fn accept(cx: &Context, wired: &Wired, by: &str, reason: &str) -> anyhow::Result<()> {
     let old = wired.store.pin(PinKind::Project, PROJECT_PIN).await?;
     let new = wired.project.read()?.pin();
     if old.as_ref().is_none_or(|o| o.digest != new.digest) {
@@ -493,7 +502,7 @@ async fn accept(cx: &Context, wired: &Wired, by: &str) -> anyhow::Result<()> {
                 ("old_digest", old.and_then(|p| word(p.digest))),
                 ("new_digest", word(new.digest)),
                 ("by", word(by)),
-                ("reason", word("init")),
+                ("reason", word(reason)),
             ],
         );
         wired.store.set_pin(PinKind::Project, PROJECT_PIN, &new, draft).await?;
@@ -573,7 +582,7 @@ mod tests {
         let (plain, _) = load(HARD.to_owned(), SOFT.to_owned()).unwrap();
         let bare = |text: &str| {
             let from = text.find("// @tier").unwrap();
-            text[from..].replace("// ", "")
+            text.get(from..).unwrap().replace("// ", "")
         };
         let (with, _) = load(bare(HARD), bare(SOFT)).unwrap();
         assert_eq!(with.rules().len(), plain.rules().len() + 2);

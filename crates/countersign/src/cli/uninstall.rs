@@ -50,15 +50,22 @@ impl Uninstall {
             );
             return Ok(exit::FAILED);
         }
+        let told = || {
+            let files = plan
+                .steps
+                .iter()
+                .map(|s| Json::object([("path", Json::str(&s.path)), ("kept", Json::Bool(!s.changes()))]));
+            say(&Json::object([
+                ("project", Json::str(project.root_text())),
+                ("files", Json::Array(files.collect())),
+                ("state", Json::str(state.to_string_lossy())),
+            ])
+            .canonical());
+        };
         if plan.steps.is_empty() {
-            if cx.global.json {
-                say(&Json::object([
-                    ("project", Json::str(project.root_text())),
-                    ("files", Json::Array(Vec::new())),
-                ])
-                .canonical());
-            } else {
-                say(&format!("Nothing to undo in {}.", project.root.display()));
+            match cx.global.json {
+                true => told(),
+                false => say(&format!("Nothing to undo in {}.", project.root.display())),
             }
             return Ok(exit::OK);
         }
@@ -69,7 +76,10 @@ impl Uninstall {
             }
         }
         if self.dry_run {
-            say("Nothing was changed (--dry-run).");
+            match cx.global.json {
+                true => told(),
+                false => say("Nothing was changed (--dry-run)."),
+            }
             return Ok(exit::OK);
         }
         if let Err(code) = prove(cx, &project).await {
@@ -90,15 +100,7 @@ impl Uninstall {
         undo(&project.root, &state, &mut known, &plan)?;
         let kept: Vec<&str> = plan.steps.iter().filter(|s| !s.changes()).map(|s| s.path.as_str()).collect();
         if cx.global.json {
-            let files = plan
-                .steps
-                .iter()
-                .map(|s| Json::object([("path", Json::str(&s.path)), ("kept", Json::Bool(!s.changes()))]));
-            say(&Json::object([
-                ("project", Json::str(project.root_text())),
-                ("files", Json::Array(files.collect())),
-            ])
-            .canonical());
+            told();
             return Ok(exit::OK);
         }
         say("Undone. Agents of this project work without the gate from their next session on.");

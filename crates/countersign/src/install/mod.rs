@@ -65,7 +65,9 @@ impl Step {
             _ => '=',
         };
         let remark = if self.remark.is_empty() { String::new() } else { format!("  ({})", self.remark) };
-        format!("  {mark} {}{remark}", root.join(&self.path).display())
+        // A folder's name may hold anything.
+        let path = countersign_core::cleanse::clean_text(&root.join(&self.path).to_string_lossy());
+        format!("  {mark} {path}{remark}")
     }
 }
 

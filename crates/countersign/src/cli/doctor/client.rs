@@ -88,7 +88,11 @@ fn version(report: &mut Report) {
     let said = match run(command, b"", PATIENCE) {
         Ok(Ran { stdout, code: Some(0), .. }) => stdout,
         _ => {
-            return report.warn("Claude Code", format!("{} does not tell its version", program.display()), "");
+            return report.warn(
+                "Claude Code",
+                format!("{} does not tell its version", program.display()),
+                "",
+            );
         }
     };
     let numbers: Vec<u64> =
@@ -439,7 +443,10 @@ async fn probe(
                     format!("{shown}: allowed although everything is halted ({ms} ms)"),
                     &doctor,
                 ),
-                Answer::Allowed => report.ok("harmless call", format!("{shown}: allowed ({ms} ms)")),
+                Answer::Allowed => {
+                    report.ok("harmless call", format!("{shown}: allowed ({ms} ms)"));
+                    finish(project, usable, &session, tool, report);
+                }
                 Answer::Refused(why) if halted || !in_force => {
                     report.info(
                         "harmless call",
@@ -542,6 +549,36 @@ async fn destructive(
             format!("{WHAT}: allowed, and the log does not say that it would be refused"),
             fix,
         ),
+    }
+}
+
+/// Tells the end of the harmless call, which is how the `post` hook is tried.
+fn finish(project: &Project, usable: &[&Found], session: &str, tool: &str, report: &mut Report) {
+    let Some(hook) = usable.iter().find(|h| h.event == "PostToolUse") else { return };
+    let response = Json::object([
+        ("stdout", Json::str("")),
+        ("stderr", Json::str("")),
+        ("interrupted", Json::Bool(false)),
+        ("isImage", Json::Bool(false)),
+    ]);
+    let payload = Json::object([
+        ("session_id", Json::str(session)),
+        ("cwd", Json::str(project.root_text())),
+        ("hook_event_name", Json::str("PostToolUse")),
+        ("tool_name", Json::str(tool)),
+        ("tool_response", response),
+        ("tool_use_id", Json::str("doctor-1")),
+    ]);
+    let fix = show::command(project.root_text(), "status");
+    match start(project, hook, payload.canonical().as_bytes()) {
+        Ok(ran) if ran.code == Some(0) && ran.stdout.trim().is_empty() => {
+            report.ok("its end", format!("recorded ({} ms)", ran.took.as_millis()));
+        }
+        Ok(ran) if ran.code == Some(0) => {
+            report.fail("its end", "not recorded, so its result was withheld", fix)
+        }
+        Ok(ran) => report.fail("its end", format!("exit code {:?}: {}", ran.code, ran.stderr.trim()), fix),
+        Err(e) => report.fail("its end", e, fix),
     }
 }
 
