@@ -255,6 +255,26 @@ fn what_does_not_load_stops_it() {
     assert_eq!(ground.text(LOCAL), "{ not json");
 }
 
+/// P-38: settings that arrive with a repository name programs; the doctor looks at them and starts none.
+#[test]
+fn the_doctor_starts_nothing_that_arrived() {
+    let ground = Ground::set_up(&["--enforce"]);
+    let good = ground.text(LOCAL);
+    ground.put("hook", "touch started\n");
+    ground.put("evil", "#!/bin/sh\ntouch started\n");
+    let evil = ground.path("evil");
+    std::fs::set_permissions(&evil, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for program in ["/bin/sh", evil.to_str().unwrap()] {
+        ground.put(LOCAL, &good.replace(BINARY, program));
+        ground.doctor_names("fail", "binary", "it was not tried");
+        assert!(!ground.path("started").exists());
+    }
+    // Our own program, but pointed at something else.
+    ground.put(LOCAL, &good.replace("\"pre\",", "\"pre\", \"--json\","));
+    ground.doctor_names("fail", "hooks", "arguments that init does not write");
+    ground.doctor_names("info", "probe", "not tried");
+}
+
 /// `--force` gets a project out of configuration that does not load, and undoing brings that back.
 #[test]
 fn force_writes_anew_and_keeps_a_copy() {
@@ -317,6 +337,19 @@ fn uninstall_restores_the_very_bytes() {
     assert!(ground.ok(&["uninstall", "--keep-log"]).contains("Nothing to undo"));
 }
 
+/// The usual life of a set-up: watched, then enforced, then undone. A mode that our own command wrote is no edit of
+/// others.
+#[test]
+fn a_changed_mode_is_undone_too() {
+    let ground = Ground::set_up(&[]);
+    for mode in ["enforce", "watch", "enforce"] {
+        assert_eq!(ground.person(&["mode", mode]).0, Some(0));
+    }
+    let (code, said) = ground.person(&["uninstall", "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!ground.path(".countersign").exists() && !ground.path(".claude").exists(), "{said}");
+}
+
 #[test]
 fn uninstall_keeps_what_others_changed() {
     let ground = Ground::new();
@@ -326,7 +359,10 @@ fn uninstall_keeps_what_others_changed() {
     ground.put(".countersign/policy/soft.cedar", "// mine\n");
     let (code, said) = ground.person(&["uninstall", "--yes"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Kept") && said.contains("soft.cedar"), "{said}");
+    assert!(
+        said.contains("Kept") && said.contains("soft.cedar") && said.contains(".countersign stays"),
+        "{said}"
+    );
     assert_eq!(ground.text(".countersign/policy/soft.cedar"), "// mine\n");
     assert!(!ground.path(".countersign/config.toml").exists());
     let left = ground.text(LOCAL);
@@ -388,8 +424,8 @@ fn the_doctor_names_what_is_wrong_with_the_hooks() {
     ground.doctor_names("fail", "binary", "which is not there");
     ground.doctor_names("info", "probe", "not tried");
     stage(BINARY, "/bin/true");
-    ground.doctor_names("warn", "binary", "/bin/true");
-    ground.doctor_names("fail", "forbidden call", "ALLOWED");
+    ground.doctor_names("fail", "binary", "/bin/true, which is not this program");
+    ground.doctor_names("info", "probe", "not tried");
     stage("my shop\"", "other\"");
     ground.doctor_names("fail", "hooks", "names another project");
     stage("\"PreToolUse\"", "\"PreToolUsed\"");

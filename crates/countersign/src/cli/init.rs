@@ -266,6 +266,9 @@ impl Init {
                 });
             }
         }
+        if target == LOCAL && root.join(".git").exists() && !ignored(root) {
+            remarks.push(format!("{LOCAL} is for this machine: keep it out of commits, or it blocks everyone without this binary"));
+        }
         if target == SHARED
             && let Some(mut step) = undo_settings(root, &state, manifest, LOCAL)?
         {
@@ -394,8 +397,8 @@ fn config(profile: &str, mode: Mode, by: &str, at: Timestamp) -> String {
          profile = {}\n\
          by = {}\n\
          at = {}\n\n\
+         # mode: watch records what rules would do, enforce does it. Change it with: countersign mode\n\
          [gate]\n\
-         # watch: rules are recorded, not enforced. enforce: they refuse and ask. Change it with: countersign mode\n\
          mode = {}\n",
         quoted(profile),
         quoted(by),
@@ -466,6 +469,17 @@ pub fn find_root(cx: &Context) -> anyhow::Result<PathBuf> {
     Ok(top.map(Path::to_owned).unwrap_or(here))
 }
 
+/// Whether the usual places tell git to ignore the private settings. No program is run to find out.
+fn ignored(root: &Path) -> bool {
+    [".gitignore", ".claude/.gitignore", ".git/info/exclude"]
+        .iter()
+        .filter_map(|name| std::fs::read_to_string(root.join(name)).ok())
+        .any(|text| {
+            text.lines()
+                .any(|l| l.trim().ends_with("settings.local.json") || l.trim().trim_matches('/') == ".claude")
+        })
+}
+
 /// Whether Claude Code seems to be on this machine.
 fn claude_is_here(cx: &Context) -> bool {
     on_path("claude").is_some() || cx.places.home.join(".claude").is_dir()
@@ -520,7 +534,9 @@ fn mode_text(mode: Mode) -> &'static str {
 fn told(wired: &Wired, mode: Mode) {
     let root = wired.project.root_text();
     say(&format!("\nSet up: {}.", mode_text(mode)));
-    say("Restart sessions of your agent that are open, so that they read the hooks.");
+    say(
+        "Restart sessions of your agent that are open, so that they read the hooks. Claude Code runs them once you have told it to trust this folder.",
+    );
     say(&format!("  check it:   {}", show::command(root, "doctor")));
     say(&format!("  see it:     {}", show::command(root, "watch")));
     if mode == Mode::Watch {

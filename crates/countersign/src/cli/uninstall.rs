@@ -107,6 +107,11 @@ impl Uninstall {
         if !kept.is_empty() {
             say(&format!("Kept, because it was changed since: {}", kept.join(", ")));
         }
+        if project.folder().is_dir() {
+            say(&format!(
+                "{FOLDER} stays, because it holds files that init did not make or that changed since."
+            ));
+        }
         if wire::has_state(&state) {
             say(&format!("The log stays in {}.", state.display()));
             say(&format!("  look at it: {}", show::command(project.root_text(), "audit verify")));

@@ -1,7 +1,8 @@
 //! What Claude Code's settings say of our hooks, and what the registered hook does when it is really started.
 //!
 //! The probe starts the command and arguments exactly as they are registered, as the client would, with calls that
-//! are only decided and never run. Its session ends with the registered `SessionEnd` hook.
+//! are only decided and never run. Its session ends with the registered `SessionEnd` hook. Settings can arrive with a
+//! repository, so nothing is started but this very program with the arguments that `init` writes (P-38).
 
 use super::super::init::on_path;
 use super::super::{Context, show};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Everything about the client.
 pub(super) async fn check(cx: &Context, project: &Project, wired: Option<&Wired>, report: &mut Report) {
-    version(report);
+    version(project, report);
     let found = registered(cx, project, report);
     let timeout_s = wired.and_then(|w| w.settings.as_ref()).map(|s| s.hook_timeout_s);
     let init = show::command(project.root_text(), "init");
@@ -79,10 +80,14 @@ fn missed(word: &str) -> &'static str {
     }
 }
 
-fn version(report: &mut Report) {
+fn version(project: &Project, report: &mut Report) {
     let Some(program) = on_path("claude") else {
         return report.info("Claude Code", "not found on the search path, so its version is not known");
     };
+    if program.starts_with(&project.root) {
+        let detail = format!("{} lies inside the project and was not started", program.display());
+        return report.warn("Claude Code", detail, "take the project's folders off the search path");
+    }
     let mut command = Command::new(&program);
     command.arg("--version");
     let said = match run(command, b"", PATIENCE) {
@@ -233,18 +238,22 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
         }
         timeout(project, file, hook, timeout_s, report);
     }
-    let at = hook.args().iter().position(|a| *a == "--project").map(|i| i + 1);
-    match at.and_then(|i| hook.args().get(i).copied()) {
-        Some(root) if root == project.root_text() => {}
-        Some(root) => report.fail("hooks", format!("{event} in {file} names another project: {root}"), &init),
-        None => report.fail(
+    let wanted = ["hook", "claude-code", slot.word, "--project", project.root_text()];
+    let fits = hook.args() == wanted;
+    match hook.args().get(3..).unwrap_or_default() {
+        ["--project", _] if fits => {}
+        ["--project", root] => {
+            report.fail("hooks", format!("{event} in {file} names another project: {root}"), &init);
+        }
+        [] => report.fail(
             "hooks",
             format!("{event} in {file} names no --project: every call is refused"),
             &init,
         ),
+        _ => report.fail("hooks", format!("{event} in {file} has arguments that init does not write"), &init),
     }
     let program = hook.entry.text("command").unwrap_or_default();
-    program_is_there(event, file, program, pre, &init, report)
+    program_is_this(event, file, program, pre, &init, report) && fits
 }
 
 fn timeout(project: &Project, file: &str, hook: &Found, wanted: Option<i64>, report: &mut Report) {
@@ -263,8 +272,8 @@ fn timeout(project: &Project, file: &str, hook: &Found, wanted: Option<i64>, rep
     }
 }
 
-/// Whether the program can be started, and whether it is this one.
-fn program_is_there(
+/// Whether the registered program is this very one; only then is it started.
+fn program_is_this(
     event: &str,
     file: &str,
     program: &str,
@@ -292,15 +301,32 @@ fn program_is_there(
         }
         Ok(_) => {}
     }
-    let real = |p: &Path| p.canonicalize().ok();
-    let own = std::env::current_exe().ok().and_then(|p| real(&p));
-    if own.is_some() && own != real(path) {
-        let own = own.map(|p| p.display().to_string()).unwrap_or_default();
-        report.warn("binary", format!("{event} in {file} starts {program}; this is {own}"), init);
-    } else if pre {
-        report.ok("binary", format!("{program}, this one"));
+    match std::env::current_exe() {
+        Ok(own) if same_file(path, &own) => {
+            if pre {
+                report.ok("binary", format!("{program}, this one"));
+            }
+            true
+        }
+        own => {
+            let own = own.map(|p| p.display().to_string()).unwrap_or_default();
+            let detail = format!(
+                "{event} in {file} starts {program}, which is not this program ({own}); it was not tried"
+            );
+            report.fail("binary", detail, init);
+            false
+        }
     }
-    true
+}
+
+/// The same file, or a copy of it.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let real = |p: &Path| p.canonicalize().ok();
+    if real(a).is_some() && real(a) == real(b) {
+        return true;
+    }
+    let size = |p: &Path| p.metadata().map(|m| m.len()).ok();
+    size(a).is_some() && size(a) == size(b) && std::fs::read(a).ok() == std::fs::read(b).ok()
 }
 
 /// What a started hook left behind.
@@ -623,6 +649,22 @@ mod tests {
         assert_eq!(read_answer(&ran(Some(2), "")), Answer::Fault("why".into()));
         for (code, out) in [(Some(0), "{\"hookSpec"), (Some(1), ""), (None, ""), (Some(0), "{}")] {
             assert!(matches!(read_answer(&ran(code, out)), Answer::Odd(_)), "{code:?} {out}");
+        }
+    }
+
+    #[test]
+    fn a_forbidden_call_that_is_not_refused_fails() {
+        for (said, part) in
+            [(ran(Some(0), ""), "ALLOWED"), (ran(Some(1), ""), "exit code 1"), (ran(Some(2), ""), "fault")]
+        {
+            let mut report = Report::default();
+            refused("forbidden call", "x", Ok(said), "", &mut report);
+            let check = &report.checks[0];
+            assert!(
+                check.level == super::super::Level::Fail && check.detail.contains(part),
+                "{}",
+                check.detail
+            );
         }
     }
 
