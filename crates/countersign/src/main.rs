@@ -9,6 +9,7 @@
 mod cli;
 mod clock;
 mod config;
+mod install;
 mod person;
 mod places;
 mod project;

@@ -9,15 +9,18 @@ mod completions;
 mod config;
 mod decide;
 mod demo;
+mod doctor;
 mod explain;
 mod halt;
 mod hook;
+mod init;
 mod mode;
 mod pending;
 mod report;
 mod show;
 mod status;
 mod trust;
+mod uninstall;
 mod watch;
 
 use crate::person;
@@ -82,6 +85,9 @@ pub struct Global {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Demo(demo::Demo),
+    Init(init::Init),
+    Doctor(doctor::Doctor),
+    Uninstall(uninstall::Uninstall),
     Pending(pending::Pending),
     Approve(answer::Approve),
     Deny(answer::Deny),
@@ -129,6 +135,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let cx = Context { global: cli.global, places: Places::from_env()? };
     match cli.command {
         Command::Demo(c) => c.run(&cx).await,
+        Command::Init(c) => c.run(&cx).await,
+        Command::Doctor(c) => c.run(&cx).await,
+        Command::Uninstall(c) => c.run(&cx).await,
         Command::Pending(c) => c.run(&cx).await,
         Command::Approve(c) => c.run(&cx).await,
         Command::Deny(c) => c.run(&cx).await,

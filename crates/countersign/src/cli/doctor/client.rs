@@ -1,0 +1,678 @@
+//! What Claude Code's settings say of our hooks, and what the registered hook does when it is really started.
+//!
+//! The probe starts the command and arguments exactly as they are registered, as the client would, with calls that
+//! are only decided and never run. Its session ends with the registered `SessionEnd` hook. Settings can arrive with a
+//! repository, so nothing is started but this very program with the arguments that `init` writes (P-38).
+
+use super::super::init::on_path;
+use super::super::{Context, show};
+use super::Report;
+use crate::clock::SystemClock;
+use crate::install::settings::{self, Found, SLOTS};
+use crate::install::{LOCAL, SHARED};
+use crate::project::Project;
+use crate::wire::Wired;
+use countersign_core::facts::shell::quote;
+use countersign_core::ids::CallId;
+use countersign_core::json::{Bounds, Json};
+use countersign_core::rulebook::settings::{Level, Mode};
+use countersign_gate::seams::Clock as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The first version that knows `onFailure` (interfaces.md 3.1).
+const NEEDED: [u64; 3] = [2, 1, 295];
+/// The client's limit where a hook names none.
+const CLIENT_DEFAULT_S: i64 = 600;
+/// A hook that takes longer than this for a probe is holding it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Everything about the client.
+pub(super) async fn check(cx: &Context, project: &Project, wired: Option<&Wired>, report: &mut Report) {
+    version(project, report);
+    let found = registered(cx, project, report);
+    let timeout_s = wired.and_then(|w| w.settings.as_ref()).map(|s| s.hook_timeout_s);
+    let init = show::command(project.root_text(), "init");
+    for slot in SLOTS {
+        if found.iter().any(|(_, f)| f.event == slot.event && f.word() == slot.word) {
+            continue;
+        }
+        match slot.word {
+            "pre" => {
+                report.fail("hooks", format!("{} is not registered: no call is decided", slot.event), &init)
+            }
+            "post" => report.fail(
+                "hooks",
+                format!("{} is not registered: ends of calls are not recorded", slot.event),
+                &init,
+            ),
+            _ => report.warn(
+                "hooks",
+                format!("{} is not registered: {}", slot.event, missed(slot.word)),
+                &init,
+            ),
+        }
+    }
+    let mut usable = Vec::new();
+    for (file, hook) in &found {
+        if entry(project, file, hook, timeout_s, report) {
+            usable.push(hook);
+        }
+    }
+    let Some(pre) = usable.iter().find(|h| h.event == "PreToolUse") else {
+        report.info("probe", "not tried: there is no hook that could be started");
+        return;
+    };
+    probe(project, wired, pre, &usable, report).await;
+    report.info(
+        "killed post",
+        "a `post` hook that is killed lets its result through: the client goes on without it",
+    );
+}
+
+fn missed(word: &str) -> &'static str {
+    match word {
+        "stop" => "the agent is not told of answers to parked questions",
+        _ => "sessions do not end in the log",
+    }
+}
+
+fn version(project: &Project, report: &mut Report) {
+    let Some(program) = on_path("claude") else {
+        return report.info("Claude Code", "not found on the search path, so its version is not known");
+    };
+    if program.starts_with(&project.root) {
+        let detail = format!("{} lies inside the project and was not started", program.display());
+        return report.warn("Claude Code", detail, "take the project's folders off the search path");
+    }
+    let mut command = Command::new(&program);
+    command.arg("--version");
+    let said = match run(command, b"", PATIENCE) {
+        Ok(Ran { stdout, code: Some(0), .. }) => stdout,
+        _ => {
+            return report.warn(
+                "Claude Code",
+                format!("{} does not tell its version", program.display()),
+                "",
+            );
+        }
+    };
+    let numbers: Vec<u64> =
+        said.split_whitespace().next().unwrap_or_default().split('.').map_while(|n| n.parse().ok()).collect();
+    match numbers.as_slice() {
+        [_, _, _] if numbers.as_slice() >= NEEDED.as_slice() => {
+            report.ok("Claude Code", format!("{} {}", program.display(), said.trim()));
+        }
+        [_, _, _] => report.fail(
+            "Claude Code",
+            format!("{} is older than 2.1.295 and does not know onFailure: a missing or failing hook lets calls run", said.trim()),
+            "claude update",
+        ),
+        _ => report.warn("Claude Code", format!("{} does not tell its version", program.display()), ""),
+    }
+}
+
+/// Reads every settings file that could register or switch off hooks; gives the entries of ours.
+fn registered(cx: &Context, project: &Project, report: &mut Report) -> Vec<(String, Found)> {
+    let mut out: Vec<(String, Found)> = Vec::new();
+    let mut files: Vec<(PathBuf, bool)> = vec![
+        (project.root.join(LOCAL), true),
+        (project.root.join(SHARED), true),
+        (cx.places.home.join(".claude/settings.json"), false),
+    ];
+    let managed = if cfg!(target_os = "macos") {
+        "/Library/Application Support/ClaudeCode"
+    } else {
+        "/etc/claude-code"
+    };
+    files.push((Path::new(managed).join("managed-settings.json"), false));
+    let mut with_ours = Vec::new();
+    for (path, own) in files {
+        let name = path.display().to_string();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let json = match settings::read(&bytes) {
+            Ok(json) => json,
+            Err(e) => {
+                report.fail(
+                    "settings",
+                    format!("{name}: {e:#}; the client ignores it, hooks in it do not run"),
+                    format!("repair {name}"),
+                );
+                continue;
+            }
+        };
+        let says = |key: &str| json.get(key).and_then(Json::as_bool) == Some(true);
+        if says("disableAllHooks") {
+            report.fail(
+                "settings",
+                format!("{name} says disableAllHooks: no hook runs, nothing is decided"),
+                format!("take disableAllHooks out of {name}"),
+            );
+        }
+        if says("allowManagedHooksOnly") {
+            report.fail(
+                "settings",
+                format!("{name} says allowManagedHooksOnly: hooks of the project do not run"),
+                "ask who manages this machine to register the hooks",
+            );
+        }
+        let ours = settings::find(&json);
+        if ours.is_empty() {
+            continue;
+        }
+        report.ok("hooks", format!("registered in {name}"));
+        if own {
+            report.info(
+                "settings",
+                format!(
+                    "{name} can be written by anything that runs as you; agents are kept from it by rule only"
+                ),
+            );
+        }
+        with_ours.push(name.clone());
+        out.extend(ours.into_iter().map(|f| (name.clone(), f)));
+    }
+    if with_ours.len() > 1 {
+        let fix = format!(
+            "{}, or take them out of one file by hand",
+            show::command(project.root_text(), "init --shared")
+        );
+        report.warn(
+            "hooks",
+            format!(
+                "registered more than once: {}; each call is decided by all of them",
+                with_ours.join(", ")
+            ),
+            fix,
+        );
+    }
+    out
+}
+
+/// One registered hook. `true` if it can be started.
+fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, report: &mut Report) -> bool {
+    let init = show::command(project.root_text(), "init");
+    let event = hook.event.as_str();
+    let pre = event == "PreToolUse";
+    let Some(slot) = SLOTS.iter().find(|s| s.event == event) else {
+        report.warn(
+            "hooks",
+            format!("{event} in {file} is registered, and this version does not serve it"),
+            &init,
+        );
+        return false;
+    };
+    if slot.word != hook.word() {
+        report.fail("hooks", format!("{event} in {file} starts `hook claude-code {}`", hook.word()), &init);
+        return false;
+    }
+    if hook.entry.text("type") != Some("command") {
+        report.fail("hooks", format!("{event} in {file} is not of type `command`"), &init);
+        return false;
+    }
+    if slot.about_tools && !hook.matches_all() {
+        let matcher = hook.matcher.as_deref().unwrap_or_default();
+        report.fail(
+            "hooks",
+            format!("{event} in {file} is asked for `{matcher}` only: other tools pass unseen"),
+            &init,
+        );
+    }
+    for key in ["if", "async", "asyncRewake"] {
+        if hook.entry.get(key).is_some_and(|v| *v != Json::Bool(false)) {
+            report.fail("hooks", format!("{event} in {file} has `{key}`: calls can pass undecided"), &init);
+        }
+    }
+    if pre {
+        if hook.entry.text("onFailure") == Some("block") {
+            report.ok("onFailure", "block: a hook that is missing, killed or late blocks the call");
+        } else {
+            report.fail(
+                "onFailure",
+                format!("{event} in {file} has no \"onFailure\": \"block\": a missing or failing hook lets calls run"),
+                &init,
+            );
+        }
+        timeout(project, file, hook, timeout_s, report);
+    }
+    let wanted = ["hook", "claude-code", slot.word, "--project", project.root_text()];
+    let fits = hook.args() == wanted;
+    match hook.args().get(3..).unwrap_or_default() {
+        ["--project", _] if fits => {}
+        ["--project", root] => {
+            report.fail("hooks", format!("{event} in {file} names another project: {root}"), &init);
+        }
+        [] => report.fail(
+            "hooks",
+            format!("{event} in {file} names no --project: every call is refused"),
+            &init,
+        ),
+        _ => report.fail("hooks", format!("{event} in {file} has arguments that init does not write"), &init),
+    }
+    let program = hook.entry.text("command").unwrap_or_default();
+    program_is_this(event, file, program, pre, &init, report) && fits
+}
+
+fn timeout(project: &Project, file: &str, hook: &Found, wanted: Option<i64>, report: &mut Report) {
+    let Some(wanted) = wanted else { return };
+    let init = show::command(project.root_text(), "init");
+    let there = hook.entry.get("timeout").map_or(Some(CLIENT_DEFAULT_S), Json::as_i64);
+    match there {
+        Some(s) if s == wanted => report.ok("timeout", format!("{s} s, as hooks.timeout_s says")),
+        Some(s) if s < wanted => report.warn(
+            "timeout",
+            format!("{file} gives the hook {s} s, hooks.timeout_s is {wanted}: the client ends it while it still waits for a person, and the answer comes too late"),
+            init,
+        ),
+        Some(s) => report.info("timeout", format!("{file} gives the hook {s} s; it answers within hooks.timeout_s = {wanted}")),
+        None => report.fail("timeout", format!("{file}: `timeout` is no whole number"), init),
+    }
+}
+
+/// Whether the registered program is this very one; only then is it started.
+fn program_is_this(
+    event: &str,
+    file: &str,
+    program: &str,
+    pre: bool,
+    init: &str,
+    report: &mut Report,
+) -> bool {
+    let path = Path::new(program);
+    if !path.is_absolute() {
+        report.fail(
+            "binary",
+            format!("{event} in {file} starts `{program}`, which is no absolute path"),
+            init,
+        );
+        return false;
+    }
+    match path.metadata() {
+        Err(_) => {
+            report.fail("binary", format!("{event} in {file} starts {program}, which is not there"), init);
+            return false;
+        }
+        Ok(meta) if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 => {
+            report.fail("binary", format!("{event} in {file} starts {program}, which cannot be run"), init);
+            return false;
+        }
+        Ok(_) => {}
+    }
+    match std::env::current_exe() {
+        Ok(own) if same_file(path, &own) => {
+            if pre {
+                report.ok("binary", format!("{program}, this one"));
+            }
+            true
+        }
+        own => {
+            let own = own.map(|p| p.display().to_string()).unwrap_or_default();
+            let detail = format!(
+                "{event} in {file} starts {program}, which is not this program ({own}); it was not tried"
+            );
+            report.fail("binary", detail, init);
+            false
+        }
+    }
+}
+
+/// The same file, or a copy of it.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let real = |p: &Path| p.canonicalize().ok();
+    if real(a).is_some() && real(a) == real(b) {
+        return true;
+    }
+    let size = |p: &Path| p.metadata().map(|m| m.len()).ok();
+    size(a).is_some() && size(a) == size(b) && std::fs::read(a).ok() == std::fs::read(b).ok()
+}
+
+/// What a started hook left behind.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    took: Duration,
+}
+
+/// Starts a command, gives it the input and waits. The error says what went wrong.
+fn run(mut command: Command, input: &[u8], limit: Duration) -> Result<Ran, String> {
+    use std::io::Read as _;
+    let begun = Instant::now();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("it does not start: {e}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook that does not read to the end has answered already.
+        let _ = stdin.write_all(input);
+    }
+    let reader = |pipe: Option<Box<dyn std::io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            if let Some(pipe) = pipe {
+                let _ = pipe.take(1 << 20).read_to_end(&mut text);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let out = reader(child.stdout.take().map(|p| Box::new(p) as _));
+    let err = reader(child.stderr.take().map(|p| Box::new(p) as _));
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("it did not answer within {} s", limit.as_secs()));
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    };
+    let took = begun.elapsed();
+    let stdout = out.join().unwrap_or_default();
+    let stderr = err.join().unwrap_or_default();
+    Ok(Ran { code: status.code(), stdout, stderr, took })
+}
+
+fn start(project: &Project, hook: &Found, payload: &[u8]) -> Result<Ran, String> {
+    let mut command = Command::new(hook.entry.text("command").unwrap_or_default());
+    command.args(hook.args()).current_dir(&project.root);
+    run(command, payload, PATIENCE)
+}
+
+/// What the client would make of an answer to `pre`.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Allowed,
+    Refused(String),
+    Fault(String),
+    /// Something that lets the call run although it is no agreed answer, or blocks it by accident.
+    Odd(String),
+}
+
+fn read_answer(ran: &Ran) -> Answer {
+    match ran.code {
+        Some(0) if ran.stdout.trim().is_empty() => Answer::Allowed,
+        Some(0) => {
+            let json = Json::parse(ran.stdout.trim().as_bytes(), Bounds::default()).ok();
+            let output = json.as_ref().and_then(|j| j.get("hookSpecificOutput"));
+            let reason = output.and_then(|o| o.text("permissionDecisionReason")).unwrap_or_default();
+            match output.and_then(|o| o.text("permissionDecision")) {
+                Some("allow") => Answer::Allowed,
+                Some("deny") => Answer::Refused(reason.to_owned()),
+                _ => Answer::Odd("it printed something that is no answer, which lets calls run".to_owned()),
+            }
+        }
+        Some(2) => Answer::Fault(ran.stderr.trim().to_owned()),
+        Some(code) => Answer::Odd(format!("it ended with exit code {code}: {}", ran.stderr.trim())),
+        None => Answer::Odd("a signal ended it".to_owned()),
+    }
+}
+
+/// The `code=…` of an answer's first line.
+fn code(reason: &str) -> &str {
+    reason.split_whitespace().find_map(|w| w.strip_prefix("code=")).unwrap_or("unknown")
+}
+
+/// Fires calls through the installed hook.
+async fn probe(
+    project: &Project,
+    wired: Option<&Wired>,
+    pre: &Found,
+    usable: &[&Found],
+    report: &mut Report,
+) {
+    let root = project.root_text();
+    let doctor = show::command(root, "status");
+    let session = format!("doctor-{}", CallId(SystemClock.fresh_id()));
+    let settings = wired.and_then(|w| w.gate.rulebook()).map(|b| b.settings());
+    let watching = settings.is_some_and(|s| s.mode == Mode::Watch);
+    let in_force = settings.is_some();
+    let call = |tool: &str, input: Json, id: &str| {
+        Json::object([
+            ("session_id", Json::str(&session)),
+            ("cwd", Json::str(root)),
+            ("hook_event_name", Json::str("PreToolUse")),
+            ("tool_name", Json::str(tool)),
+            ("tool_input", input),
+            ("tool_use_id", Json::str(id)),
+        ])
+        .canonical()
+        .into_bytes()
+    };
+    let bash = |line: &str| ("Bash", Json::object([("command", Json::str(line))]));
+    let read = |path: &str| ("Read", Json::object([("file_path", Json::str(format!("{root}/{path}")))]));
+    // At L0 a shell line asks a person; a probe must not.
+    let (tool, input) = if settings.is_some_and(|s| s.level == Level::L0) {
+        read("countersign-doctor-probe")
+    } else {
+        bash("true")
+    };
+    let shown = if tool == "Bash" { "Bash `true`" } else { "reading a file of the project" };
+    let halted = match wired {
+        Some(wired) => !matches!(wired.store.halt().await, Ok(countersign_core::ledger::Halt::Absent)),
+        None => false,
+    };
+    match start(project, pre, &call(tool, input, "doctor-1")) {
+        Err(e) => report.fail(
+            "harmless call",
+            format!("{shown}: {e}; the client blocks the call if onFailure says so"),
+            &doctor,
+        ),
+        Ok(ran) => {
+            let ms = ran.took.as_millis();
+            match read_answer(&ran) {
+                Answer::Allowed if halted => report.fail(
+                    "harmless call",
+                    format!("{shown}: allowed although everything is halted ({ms} ms)"),
+                    &doctor,
+                ),
+                Answer::Allowed => {
+                    report.ok("harmless call", format!("{shown}: allowed ({ms} ms)"));
+                    finish(project, usable, &session, tool, report);
+                }
+                Answer::Refused(why) if halted || !in_force => {
+                    report.info(
+                        "harmless call",
+                        format!("{shown}: refused code={} ({ms} ms), as everything is now", code(&why)),
+                    );
+                }
+                Answer::Refused(why) => report.warn(
+                    "harmless call",
+                    format!("{shown}: refused code={} ({ms} ms)", code(&why)),
+                    &doctor,
+                ),
+                Answer::Fault(why) => report.fail(
+                    "harmless call",
+                    format!("{shown}: blocked by a fault ({ms} ms): {why}"),
+                    &doctor,
+                ),
+                Answer::Odd(why) => {
+                    report.fail("harmless call", format!("{shown}: {why} ({ms} ms)"), &doctor)
+                }
+            }
+        }
+    }
+    // Self-protection holds in watch mode as well.
+    let (tool, input) = read(".countersign/config.toml");
+    refused(
+        "forbidden call",
+        "reading .countersign/config.toml",
+        start(project, pre, &call(tool, input, "doctor-2")),
+        &doctor,
+        report,
+    );
+    destructive(
+        project,
+        wired,
+        pre,
+        watching,
+        &call("Bash", bash("rm -rf /countersign-doctor-probe").1, "doctor-3"),
+        &doctor,
+        report,
+    )
+    .await;
+    match start(project, pre, b"{") {
+        Ok(ran) if ran.code == Some(2) => {
+            report.ok("malformed call", format!("blocked with exit code 2 ({} ms)", ran.took.as_millis()))
+        }
+        Ok(ran) => report.fail("malformed call", format!("not blocked: exit code {:?}", ran.code), &doctor),
+        Err(e) => report.fail("malformed call", e, &doctor),
+    }
+    end(project, usable, &session, report);
+}
+
+fn refused(name: &'static str, what: &str, ran: Result<Ran, String>, fix: &str, report: &mut Report) {
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(e) => return report.fail(name, format!("{what}: {e}"), fix),
+    };
+    let ms = ran.took.as_millis();
+    match read_answer(&ran) {
+        Answer::Refused(why) => report.ok(name, format!("{what}: refused code={} ({ms} ms)", code(&why))),
+        Answer::Fault(why) => report.fail(name, format!("{what}: blocked by a fault ({ms} ms): {why}"), fix),
+        Answer::Allowed => report.fail(name, format!("{what}: ALLOWED ({ms} ms)"), fix),
+        Answer::Odd(why) => report.fail(name, format!("{what}: {why} ({ms} ms)"), fix),
+    }
+}
+
+/// What a hard rule forbids: refused, or in watch mode recorded as what would have been.
+async fn destructive(
+    project: &Project,
+    wired: Option<&Wired>,
+    pre: &Found,
+    watching: bool,
+    payload: &[u8],
+    fix: &str,
+    report: &mut Report,
+) {
+    const NAME: &str = "destructive call";
+    const WHAT: &str = "Bash `rm -rf /countersign-doctor-probe`";
+    let before = match wired {
+        Some(wired) => wired.store.head().await.map(|(seq, _)| seq).ok(),
+        None => None,
+    };
+    let ran = start(project, pre, payload);
+    let allowed = ran.as_ref().is_ok_and(|r| read_answer(r) == Answer::Allowed);
+    let (true, true, Some(wired), Some(before)) = (watching, allowed, wired, before) else {
+        return refused(NAME, WHAT, ran, fix, report);
+    };
+    let records = wired.store.records(before, 50).await.unwrap_or_default();
+    let would = records.iter().rev().find_map(|r| {
+        let json =
+            Json::parse(r.body.as_bytes(), Bounds { max_bytes: 32 << 20, ..Bounds::default() }).ok()?;
+        let would = json.get("data")?.get("would")?;
+        let rules = would.get("matching_rule_ids").and_then(Json::as_array).unwrap_or_default();
+        let rules: Vec<&str> = rules.iter().filter_map(Json::as_str).collect();
+        (would.text("verdict") != Some("allow")).then(|| rules.join(","))
+    });
+    match would {
+        Some(rules) => report.ok(NAME, format!("{WHAT}: would be refused (watching) rules={rules}")),
+        None => report.fail(
+            NAME,
+            format!("{WHAT}: allowed, and the log does not say that it would be refused"),
+            fix,
+        ),
+    }
+}
+
+/// Tells the end of the harmless call, which is how the `post` hook is tried.
+fn finish(project: &Project, usable: &[&Found], session: &str, tool: &str, report: &mut Report) {
+    let Some(hook) = usable.iter().find(|h| h.event == "PostToolUse") else { return };
+    let response = Json::object([
+        ("stdout", Json::str("")),
+        ("stderr", Json::str("")),
+        ("interrupted", Json::Bool(false)),
+        ("isImage", Json::Bool(false)),
+    ]);
+    let payload = Json::object([
+        ("session_id", Json::str(session)),
+        ("cwd", Json::str(project.root_text())),
+        ("hook_event_name", Json::str("PostToolUse")),
+        ("tool_name", Json::str(tool)),
+        ("tool_response", response),
+        ("tool_use_id", Json::str("doctor-1")),
+    ]);
+    let fix = show::command(project.root_text(), "status");
+    match start(project, hook, payload.canonical().as_bytes()) {
+        Ok(ran) if ran.code == Some(0) && ran.stdout.trim().is_empty() => {
+            report.ok("its end", format!("recorded ({} ms)", ran.took.as_millis()));
+        }
+        Ok(ran) if ran.code == Some(0) => {
+            report.fail("its end", "not recorded, so its result was withheld", fix)
+        }
+        Ok(ran) => report.fail("its end", format!("exit code {:?}: {}", ran.code, ran.stderr.trim()), fix),
+        Err(e) => report.fail("its end", e, fix),
+    }
+}
+
+/// Ends the probe's session, so that nothing of it stays open.
+fn end(project: &Project, usable: &[&Found], session: &str, report: &mut Report) {
+    let Some(hook) = usable.iter().find(|h| h.event == "SessionEnd") else { return };
+    let payload = Json::object([
+        ("session_id", Json::str(session)),
+        ("cwd", Json::str(project.root_text())),
+        ("hook_event_name", Json::str("SessionEnd")),
+        ("reason", Json::str("other")),
+    ]);
+    let program = quote(hook.entry.text("command").unwrap_or_default());
+    match start(project, hook, payload.canonical().as_bytes()) {
+        Ok(ran) if ran.code == Some(0) => {
+            report.ok("session end", format!("told ({} ms)", ran.took.as_millis()))
+        }
+        Ok(ran) => {
+            report.fail("session end", format!("exit code {:?}: {}", ran.code, ran.stderr.trim()), program)
+        }
+        Err(e) => report.fail("session end", e, program),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(code: Option<i32>, stdout: &str) -> Ran {
+        Ran { code, stdout: stdout.into(), stderr: "why".into(), took: Duration::ZERO }
+    }
+
+    #[test]
+    fn answers_are_read_as_the_client_reads_them() {
+        assert_eq!(read_answer(&ran(Some(0), "")), Answer::Allowed);
+        let deny = r#"{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":"countersign: refused code=hard rules=x"}}"#;
+        assert_eq!(
+            read_answer(&ran(Some(0), deny)),
+            Answer::Refused("countersign: refused code=hard rules=x".into())
+        );
+        assert_eq!(code("countersign: refused code=hard rules=x"), "hard");
+        assert_eq!(read_answer(&ran(Some(2), "")), Answer::Fault("why".into()));
+        for (code, out) in [(Some(0), "{\"hookSpec"), (Some(1), ""), (None, ""), (Some(0), "{}")] {
+            assert!(matches!(read_answer(&ran(code, out)), Answer::Odd(_)), "{code:?} {out}");
+        }
+    }
+
+    #[test]
+    fn a_forbidden_call_that_is_not_refused_fails() {
+        for (said, part) in
+            [(ran(Some(0), ""), "ALLOWED"), (ran(Some(1), ""), "exit code 1"), (ran(Some(2), ""), "fault")]
+        {
+            let mut report = Report::default();
+            refused("forbidden call", "x", Ok(said), "", &mut report);
+            let check = &report.checks[0];
+            assert!(
+                check.level == super::super::Level::Fail && check.detail.contains(part),
+                "{}",
+                check.detail
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_given_up() {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("30");
+        assert!(run(sleep, b"", Duration::from_millis(50)).is_err_and(|e| e.contains("did not answer")));
+        assert!(run(Command::new("/nowhere"), b"", PATIENCE).is_err_and(|e| e.contains("does not start")));
+    }
+}

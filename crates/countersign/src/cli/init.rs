@@ -1,0 +1,606 @@
+//! `countersign init`: sets a project up, and can be undone exactly.
+//!
+//! It shows every file first, asks, then writes: the project's folder, the hooks in the client's settings, the pin of
+//! what was accepted. It never overwrites what is there. What it decides about files is in `install`.
+
+use super::{Context, complain, exit, need_person, remember_root, say, show};
+use crate::config::Files;
+use crate::install::manifest::{self, Manifest};
+use crate::install::{LOCAL, SHARED, Step, apply, look, origin, settings, undo_settings};
+use crate::person;
+use crate::project::{FOLDER, Project};
+use crate::wire::{self, Acceptance, PROJECT_PIN, Wired};
+use anyhow::{Context as _, bail};
+use countersign_core::cleanse::clean_line;
+use countersign_core::event::{Draft, Event, text, word};
+use countersign_core::json::Json;
+use countersign_core::rulebook::settings::Mode;
+use countersign_core::rulebook::{Rulebook, SCHEMA};
+use countersign_core::time::Timestamp;
+use countersign_gate::seams::PinKind;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Set a project up: its folder, and the hooks of your agent's client.
+///
+/// Shows every file it will touch and asks. Files that are there are kept, settings are added to, and `countersign
+/// uninstall` puts back the very bytes.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  countersign init --dry-run\n  countersign init --watch\n  countersign init --enforce --yes"
+)]
+pub struct Init {
+    /// The client to register hooks with.
+    #[arg(long, value_parser = ["auto", "claude-code"], default_value = "auto")]
+    client: String,
+    /// Record what rules would have done; stop only what is never right to let pass. This is the default.
+    #[arg(long, conflicts_with = "enforce")]
+    watch: bool,
+    /// Refuse and ask from the start.
+    #[arg(long)]
+    enforce: bool,
+    /// Register the hooks in `.claude/settings.json`, which a team commits; all who work there then need this binary
+    /// and this project at the same paths.
+    #[arg(long)]
+    shared: bool,
+    /// What the configuration begins with.
+    #[arg(long, value_name = "NAME", default_value = "minimal",
+          value_parser = ["minimal", "open-source", "internal", "client-engagement"])]
+    profile: String,
+    /// Only show what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask back.
+    #[arg(long)]
+    yes: bool,
+    /// Write the project's configuration and policy anew; what was there is copied into the state folder first.
+    #[arg(long)]
+    force: bool,
+}
+
+/// What would be done.
+struct Plan {
+    steps: Vec<Step>,
+    remarks: Vec<String>,
+    /// The mode that the configuration will say.
+    mode: Mode,
+    /// Configuration or rules that were there, not made by us on this machine: they came with the project.
+    arrived: bool,
+}
+
+impl Init {
+    /// Sets up.
+    pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+        let root = find_root(cx)?;
+        if root == cx.places.home || Some(&root) == cx.places.home.canonicalize().ok().as_ref() {
+            bail!("{} is your home folder; go to a project, or name one with --project DIR", root.display());
+        }
+        let project = Project::at(&root)?;
+        let state = project.state(&cx.places);
+        let mut manifest = manifest::read(&state, project.root_text())?;
+        let plan = match self.plan(cx, &project, &manifest)? {
+            Ok(plan) => plan,
+            Err(code) => return Ok(code),
+        };
+        let wired =
+            if wire::has_state(&state) { Some(wire::open(project.clone(), &cx.places).await?) } else { None };
+        let acceptance = wired.as_ref().map_or(Acceptance::Never, |w| w.acceptance.clone());
+        let idle = !plan.steps.iter().any(Step::changes) && acceptance == Acceptance::Accepted;
+        if cx.global.json {
+            say(&plan_json(&project, &plan, idle || self.dry_run).canonical());
+        } else {
+            self.show(cx, &project, &plan, &acceptance);
+        }
+        if idle {
+            if !cx.global.json {
+                say("Nothing to do: it is set up already.");
+            }
+            return Ok(exit::OK);
+        }
+        if self.dry_run {
+            if !cx.global.json {
+                say("Nothing was changed (--dry-run).");
+            }
+            return Ok(exit::OK);
+        }
+        let mut plan = plan;
+        if let Some(code) = self.confirm(&project, &mut plan)? {
+            return Ok(code);
+        }
+        // A first set-up needs no person; the record says whether one was there.
+        let (mut by, mut reason) = match person::prove(&[]) {
+            Ok(approver) => (approver.id(), "init"),
+            Err(_) => (person::me().id(), "init, without a terminal"),
+        };
+        if acceptance != Acceptance::Never || plan.arrived {
+            // What was accepted, or arrives with a repository, is changed or accepted by people only.
+            let wired = match wired {
+                Some(wired) => wired,
+                None => wire::open(project.clone(), &cx.places).await?,
+            };
+            match need_person(&wired, "init").await {
+                Ok(approver) => (by, reason) = (approver.id(), "init"),
+                Err(code) => return Ok(code),
+            }
+        }
+        apply(&project.root, &state, &mut manifest, &plan.steps)?;
+        // Anew: only now has the project the folder that tells which checkout its HALT file belongs to.
+        let wired = wire::open(Project::at(&root)?, &cx.places).await?;
+        if wired.settings.is_none() {
+            for problem in &wired.problems {
+                complain(&format!("{problem:?}"));
+            }
+            complain("The files were written, but they do not load, so they were not accepted.");
+            return Ok(exit::FAILED);
+        }
+        accept(cx, &wired, &by, reason).await?;
+        if !cx.global.json && !cx.global.quiet {
+            told(&wired, plan.mode);
+        }
+        Ok(exit::OK)
+    }
+
+    fn plan(&self, cx: &Context, project: &Project, manifest: &Manifest) -> anyhow::Result<Result<Plan, u8>> {
+        let mut remarks = Vec::new();
+        // Configuration that does not load now would refuse every call afterwards.
+        let layer = project.read()?;
+        let files = Files::read(&cx.places, (!self.force).then_some((project, &layer)))?;
+        let meant = match files.mean(&cx.places, project) {
+            Ok(meant) => meant,
+            Err(found) => return Ok(Err(does_not_load(found))),
+        };
+        if !self.force
+            && let Err(found) = Rulebook::load(layer.policy(), meant.rules.clone())
+        {
+            return Ok(Err(does_not_load(found)));
+        }
+        let kept_config = layer.config.is_some() && !self.force;
+        let mode = match (kept_config, self.enforce) {
+            (true, _) => meant.rules.mode,
+            (false, true) => Mode::Enforce,
+            (false, false) => Mode::Watch,
+        };
+        if kept_config && ((self.enforce && mode == Mode::Watch) || (self.watch && mode == Mode::Enforce)) {
+            remarks.push(format!(
+                "the configuration is there and says mode {}; change it with: {}",
+                mode.as_str(),
+                show::command(project.root_text(), if self.enforce { "mode enforce" } else { "mode watch" })
+            ));
+        }
+        let mut steps = Vec::new();
+        let mut arrived = false;
+        for (name, text) in self.files(mode) {
+            let path = format!("{FOLDER}/{name}");
+            let was = look(&project.root, &path)?;
+            let Some(bytes) = was else {
+                let shall = Some(text.into_bytes());
+                steps.push(Step { path, was: None, shall, origin: None, mode: 0o644, remark: String::new() });
+                continue;
+            };
+            let ours = manifest.entry(&path).is_some_and(|e| e.digest == manifest::digest(&bytes));
+            // The schema is generated; it says what rules may see and is read by no one but editors.
+            if (self.force || (ours && name == SCHEMA_FILE)) && bytes != text.as_bytes() {
+                let state = project.state(&cx.places);
+                let before = match manifest.entry(&path) {
+                    Some(entry) if ours => {
+                        entry.before.as_ref().map(|n| manifest::kept(&state, n)).transpose()?
+                    }
+                    _ => Some(bytes.clone()),
+                };
+                let remark = if name == SCHEMA_FILE { "" } else { "written anew; a copy is kept" };
+                let (was, shall) = (Some(bytes), Some(text.into_bytes()));
+                steps.push(Step { path, was, shall, origin: before, mode: 0o644, remark: remark.to_owned() });
+                continue;
+            }
+            if name == ".gitignore" && !bytes.split(|b| *b == b'\n').any(|line| line == b"HALT") {
+                remarks.push(format!(
+                    "{path} is yours; without a line HALT in it, a halt can be committed by accident"
+                ));
+            }
+            let judged = name.ends_with(".cedar") || name == "config.toml";
+            arrived |= judged && !ours;
+            steps.push(Step::stays(&path, bytes, if judged && !ours { "yours, as it is" } else { "" }));
+        }
+        self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
+        Ok(Ok(Plan { steps, remarks, mode, arrived }))
+    }
+
+    /// Registers the hooks in one settings file and takes them out of the other.
+    fn hooks(
+        &self,
+        cx: &Context,
+        project: &Project,
+        manifest: &Manifest,
+        timeout_s: i64,
+        steps: &mut Vec<Step>,
+        remarks: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let (root, state) = (&project.root, project.state(&cx.places));
+        let program =
+            std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
+        if program.starts_with(root) {
+            remarks.push(
+                "this binary lies inside the project, where an agent may write; install it elsewhere"
+                    .to_owned(),
+            );
+        }
+        let program = program.to_str().context("the path of this binary is not UTF-8")?.to_owned();
+        let wanted = settings::Wanted { program, root: project.root_text().to_owned(), timeout_s };
+        let read = |path: &str| -> anyhow::Result<(Option<Vec<u8>>, Json)> {
+            let was = look(root, path)?;
+            let json = settings::read(was.as_deref().unwrap_or_default());
+            let json = json.with_context(|| format!("{} was left alone", root.join(path).display()))?;
+            Ok((was, json))
+        };
+        let (shared, local) = (read(SHARED)?, read(LOCAL)?);
+        let in_shared = !settings::find(&shared.1).is_empty();
+        let shared_fits = in_shared && !settings::merge(&shared.1, &wanted)?.changed;
+        let target = if self.shared || shared_fits { SHARED } else { LOCAL };
+        let (was, json) = if target == SHARED { shared } else { local };
+        let merged = settings::merge(&json, &wanted)
+            .with_context(|| format!("{} was left alone", root.join(target).display()))?;
+        remarks.extend(merged.remarks);
+        if target == LOCAL && in_shared {
+            remarks.push(format!(
+                "{SHARED} registers Countersign too, with paths that are not these; where they do not exist the client blocks every call. `countersign init --shared` puts them right"
+            ));
+        }
+        match (merged.changed, was) {
+            (false, Some(bytes)) => steps.push(Step::stays(target, bytes, "hooks are registered")),
+            (_, was) => {
+                let before = origin(&state, manifest.entry(target), was.as_ref())?;
+                let remark = if was.is_some() {
+                    "hooks; the file's layout is made even, its members stay"
+                } else {
+                    "hooks"
+                };
+                let shall = Some(settings::write(&merged.json));
+                let mode = if target == SHARED { 0o644 } else { 0o600 };
+                steps.push(Step {
+                    path: target.to_owned(),
+                    was,
+                    shall,
+                    origin: before,
+                    mode,
+                    remark: remark.to_owned(),
+                });
+            }
+        }
+        if target == LOCAL && root.join(".git").exists() && !ignored(root) {
+            remarks.push(format!("{LOCAL} is for this machine: keep it out of commits, or it blocks everyone without this binary"));
+        }
+        if target == SHARED
+            && let Some(mut step) = undo_settings(root, &state, manifest, LOCAL)?
+        {
+            step.remark = format!("the hooks move to {SHARED}");
+            steps.push(step);
+        }
+        let user = cx.places.home.join(".claude/settings.json");
+        for file in [root.join(LOCAL), root.join(SHARED), user] {
+            let json = std::fs::read(&file).ok().and_then(|b| settings::read(&b).ok());
+            if json.is_some_and(|j| j.get("disableAllHooks").and_then(Json::as_bool) == Some(true)) {
+                remarks.push(format!(
+                    "{} says disableAllHooks: no hook runs until that is taken out",
+                    file.display()
+                ));
+            }
+        }
+        if !claude_is_here(cx) {
+            remarks.push(
+                "Claude Code was not found on this machine; its hooks are registered for when it is"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn show(&self, cx: &Context, project: &Project, plan: &Plan, acceptance: &Acceptance) {
+        if cx.global.quiet {
+            return;
+        }
+        say(&format!("Project {}   (+ new, ~ changed, = kept, - taken away)", cx.bold(project.root_text())));
+        for step in &plan.steps {
+            say(&step.line(&project.root));
+        }
+        for remark in &plan.remarks {
+            say(&format!("  ! {remark}"));
+        }
+        if plan.arrived && *acceptance != Acceptance::Accepted {
+            say(
+                "  ! configuration or rules are there already; going on accepts them as they are, so look at them first",
+            );
+        }
+        say(&format!("Mode: {}", mode_text(plan.mode)));
+    }
+
+    /// Asks; `Some` is the exit code of a set-up that does not go on.
+    fn confirm(&self, project: &Project, plan: &mut Plan) -> anyhow::Result<Option<u8>> {
+        if self.yes {
+            return Ok(None);
+        }
+        if !std::io::stdin().is_terminal() {
+            if std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false") {
+                return Ok(None);
+            }
+            complain(
+                "Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.",
+            );
+            return Ok(Some(exit::USAGE));
+        }
+        let config = format!("{FOLDER}/config.toml");
+        let fresh = plan.steps.iter().any(|s| s.path == config && s.changes());
+        if fresh && !self.watch && !self.enforce {
+            if ask("Refuse and ask from the start (enforce)? No means: only watch for now. [y/N] ")? {
+                plan.mode = Mode::Enforce;
+            }
+            let text = self.config(plan.mode);
+            for step in plan.steps.iter_mut().filter(|s| s.path == config) {
+                step.shall = Some(text.clone().into_bytes());
+            }
+        }
+        if ask(&format!("Set up {}? [y/N] ", project.root.display()))? {
+            return Ok(None);
+        }
+        say("Nothing was changed.");
+        Ok(Some(exit::OK))
+    }
+
+    /// The project's files with the text of new ones.
+    fn files(&self, mode: Mode) -> [(&'static str, String); 5] {
+        [
+            ("config.toml", self.config(mode)),
+            ("policy/hard.cedar", HARD.to_owned()),
+            ("policy/soft.cedar", SOFT.to_owned()),
+            (SCHEMA_FILE, format!("{SCHEMA_HEAD}{SCHEMA}")),
+            (".gitignore", "HALT\n".to_owned()),
+        ]
+    }
+
+    fn config(&self, mode: Mode) -> String {
+        config(&self.profile, mode, &person::user_name(), now())
+    }
+}
+
+const SCHEMA_FILE: &str = "policy/schema.cedarschema";
+
+const SCHEMA_HEAD: &str = "// Written by `countersign init`: what rules may see. It is for your editor; changing it changes nothing.\n\n";
+
+const HARD: &str = "\
+// Rules that nothing lifts: what they match is refused. Rules only forbid. After a change a person runs
+//   countersign trust accept project
+// What rules may see is in schema.cedarschema. An example; take the slashes away to use it:
+//
+// @tier(\"hard\") @rule_id(\"no_cluster_changes\") @summary(\"agents do not change the cluster\")
+// forbid (principal, action == Agent::Action::\"execute_bash\", resource)
+// when { context.command like \"*kubectl apply*\" };
+";
+
+const SOFT: &str = "\
+// Rules that a person may lift: what they match is asked. After a change a person runs
+//   countersign trust accept project
+// severity: low, medium, high. approval_timeout_s: how long a person has. An example; take the slashes away to use it:
+//
+// @tier(\"soft\") @rule_id(\"ask_before_publishing\") @severity(\"high\") @approval_timeout_s(\"600\") @category(\"release\")
+// @summary(\"publishes a package\")
+// forbid (principal, action == Agent::Action::\"execute_bash\", resource)
+// when { context.command like \"*npm publish*\" };
+";
+
+/// Text of a new configuration.
+fn config(profile: &str, mode: Mode, by: &str, at: Timestamp) -> String {
+    let quoted = |text: &str| toml_edit::Value::from(text).to_string();
+    let mut out = format!(
+        "# Countersign in this project. What each key means and what is in force: countersign config show\n\
+         # After a change a person runs: countersign trust accept project\n\
+         version = 1\n\n\
+         [install]\n\
+         profile = {}\n\
+         by = {}\n\
+         at = {}\n\n\
+         # mode: watch records what rules would do, enforce does it. Change it with: countersign mode\n\
+         [gate]\n\
+         mode = {}\n",
+        quoted(profile),
+        quoted(by),
+        quoted(&at.to_string()),
+        quoted(mode.as_str()),
+    );
+    if profile == "client-engagement" {
+        out.push_str("# Reading is free; a write needs a person.\nautonomy_level = \"L0\"\nmax_autonomy_level = \"L1\"\n");
+    }
+    let workflows = |names: &[&str]| -> Vec<String> {
+        names.iter().map(|n| format!(".github/workflows/{n}.y*ml")).collect()
+    };
+    let mut written: Vec<String> = Vec::new();
+    let mut whole: Vec<&str> = Vec::new();
+    match profile {
+        "open-source" => {
+            written.extend(["CODEOWNERS", "LICENSE", "SECURITY.md"].map(str::to_owned));
+            written.extend(workflows(&["release", "publish"]));
+        }
+        "internal" => {
+            written.extend(["CODEOWNERS", "SECURITY.md", "THREAT_MODEL.md"].map(str::to_owned));
+            written.extend(workflows(&["release"]));
+        }
+        "client-engagement" => {
+            written.extend(["CODEOWNERS", "SECURITY.md", "THREAT_MODEL.md"].map(str::to_owned));
+            whole.extend(["secrets/", "credentials/"]);
+        }
+        _ => {}
+    }
+    if written.is_empty() && whole.is_empty() {
+        return out;
+    }
+    out.push_str("\n[paths]\n# No agent touches these; this folder, keys and the clients' settings are protected anyway.\nblocked = [\n");
+    for path in [".env", ".env.*"].into_iter().chain(whole) {
+        out.push_str(&format!("  {},\n", quoted(path)));
+    }
+    for path in &written {
+        out.push_str(&format!("  {{ path = {}, mode = \"write\" }},\n", quoted(path)));
+    }
+    out.push_str("]\n");
+    out
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+fn does_not_load(found: Vec<impl miette::Diagnostic + Send + Sync + 'static>) -> u8 {
+    for problem in found {
+        complain(&format!("{:?}", miette::Report::new(problem)));
+    }
+    complain(
+        "Nothing was changed: what is there does not load. Repair it, or add --force to write it anew (a copy is kept).",
+    );
+    exit::FAILED
+}
+
+/// The root that is meant: `--project`, else the nearest folder upwards that is a repository or a project, else the
+/// working folder. No program is run to find it.
+pub fn find_root(cx: &Context) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = &cx.global.project {
+        return Ok(Project::at(dir)?.root);
+    }
+    let here =
+        std::env::current_dir().and_then(|d| d.canonicalize()).context("the working folder is gone")?;
+    let top = here.ancestors().find(|a| a.join(".git").symlink_metadata().is_ok() || a.join(FOLDER).is_dir());
+    Ok(top.map(Path::to_owned).unwrap_or(here))
+}
+
+/// Whether the usual places tell git to ignore the private settings. No program is run to find out.
+fn ignored(root: &Path) -> bool {
+    [".gitignore", ".claude/.gitignore", ".git/info/exclude"]
+        .iter()
+        .filter_map(|name| std::fs::read_to_string(root.join(name)).ok())
+        .any(|text| {
+            text.lines()
+                .any(|l| l.trim().ends_with("settings.local.json") || l.trim().trim_matches('/') == ".claude")
+        })
+}
+
+/// Whether Claude Code seems to be on this machine.
+fn claude_is_here(cx: &Context) -> bool {
+    on_path("claude").is_some() || cx.places.home.join(".claude").is_dir()
+}
+
+/// The first program of that name on the search path.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|p| p.is_absolute())
+        .map(|p| p.join(name))
+        .find(|p| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+}
+
+/// Asks at the terminal; the answer to anything else is no.
+pub fn ask(question: &str) -> anyhow::Result<bool> {
+    let mut err = std::io::stderr();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+async fn accept(cx: &Context, wired: &Wired, by: &str, reason: &str) -> anyhow::Result<()> {
+    let old = wired.store.pin(PinKind::Project, PROJECT_PIN).await?;
+    let new = wired.project.read()?.pin();
+    if old.as_ref().is_none_or(|o| o.digest != new.digest) {
+        let draft = Draft::new(
+            Event::TrustAccepted,
+            [
+                ("project", text(&clean_line(wired.project.root_text(), 1_024))),
+                ("old_digest", old.and_then(|p| word(p.digest))),
+                ("new_digest", word(new.digest)),
+                ("by", word(by)),
+                ("reason", word(reason)),
+            ],
+        );
+        wired.store.set_pin(PinKind::Project, PROJECT_PIN, &new, draft).await?;
+    }
+    remember_root(&wired.project, &cx.places)
+}
+
+fn mode_text(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Watch => "watching, not protecting: what rules would have done is recorded, and calls go on",
+        Mode::Enforce => "enforcing: rules refuse calls and ask you",
+    }
+}
+
+fn told(wired: &Wired, mode: Mode) {
+    let root = wired.project.root_text();
+    say(&format!("\nSet up: {}.", mode_text(mode)));
+    say(
+        "Restart sessions of your agent that are open, so that they read the hooks. Claude Code runs them once you have told it to trust this folder.",
+    );
+    say(&format!("  check it:   {}", show::command(root, "doctor")));
+    say(&format!("  see it:     {}", show::command(root, "watch")));
+    if mode == Mode::Watch {
+        say(&format!("  enforce it: {}", show::command(root, "mode enforce")));
+    }
+    say(&format!("  undo it:    {}", show::command(root, "uninstall")));
+}
+
+fn plan_json(project: &Project, plan: &Plan, idle: bool) -> Json {
+    let files = plan.steps.iter().map(|s| {
+        let action = match (&s.was, &s.shall) {
+            (None, Some(_)) => "new",
+            (Some(_), None) => "removed",
+            _ if s.changes() => "changed",
+            _ => "kept",
+        };
+        Json::object([
+            ("path", Json::str(&s.path)),
+            ("action", Json::str(action)),
+            ("remark", Json::str(&s.remark)),
+        ])
+    });
+    Json::object([
+        ("project", Json::str(project.root_text())),
+        ("mode", Json::str(plan.mode.as_str())),
+        ("nothing_done", Json::Bool(idle)),
+        ("files", Json::Array(files.collect())),
+        ("remarks", Json::strings(&plan.remarks)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::said::{self, LayerName};
+    use countersign_core::rulebook::settings::RuleSettings;
+    use countersign_core::rulebook::{PolicyText, RuleSet};
+
+    #[test]
+    fn every_profile_writes_configuration_that_loads() {
+        for profile in ["minimal", "open-source", "internal", "client-engagement"] {
+            for mode in [Mode::Watch, Mode::Enforce] {
+                let text = config(profile, mode, "an\"a\n", Timestamp(1_795_568_972_005));
+                let file = said::read("config.toml", &text, LayerName::Project);
+                assert!(file.is_ok(), "{profile}:\n{text}\n{:?}", file.err());
+                assert!(text.contains(&format!("mode = \"{}\"", mode.as_str())));
+            }
+        }
+    }
+
+    /// The rule files as written hold no rule; the examples load once the slashes are gone.
+    #[test]
+    fn the_examples_load() {
+        let settings = RuleSettings::defaults("/p", &[], None);
+        let load = |hard: String, soft: String| {
+            let text = |text: String| PolicyText { file: "x".into(), text: text.into() };
+            Rulebook::load(vec![(RuleSet::Hard, text(hard)), (RuleSet::Soft, text(soft))], settings.clone())
+        };
+        let (plain, _) = load(HARD.to_owned(), SOFT.to_owned()).unwrap();
+        let bare = |text: &str| {
+            let from = text.find("// @tier").unwrap();
+            text.get(from..).unwrap().replace("// ", "")
+        };
+        let (with, _) = load(bare(HARD), bare(SOFT)).unwrap();
+        assert_eq!(with.rules().len(), plain.rules().len() + 2);
+    }
+}

@@ -1,0 +1,414 @@
+//! The hooks of ours in a Claude Code settings file: put in, found, taken out again.
+//!
+//! Pure text and values; no file is touched here. What belongs to the operator is never removed or reordered, unknown
+//! members survive, and text that cannot be read is an error, never replaced. An entry is ours when its arguments
+//! begin with `hook claude-code`, so that a moved binary or project is put right in place (gateway.md 11.1).
+
+use anyhow::{Context as _, bail};
+use countersign_core::json::{Bounds, Json};
+
+/// A person's settings file is never that large; more is a mistake, or an attempt to keep us busy.
+const BOUNDS: Bounds = Bounds { max_bytes: 4 << 20, max_depth: 64, max_nodes: 200_000 };
+
+/// What the client shows while a call is held; nothing else of a running hook is shown (DECISIONS section 6).
+const STATUS: &str =
+    "Countersign is deciding; if it waits, a person is needed: run `countersign watch` in another terminal";
+
+/// Time limit of hooks that nobody waits for a person in, in seconds. `end` is cut short by the client anyway.
+const SHORT_S: i64 = 30;
+const END_S: i64 = 10;
+
+/// One event of the client and the word our hook takes for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Name in the settings.
+    pub event: &'static str,
+    /// Word on our command line.
+    pub word: &'static str,
+    /// The event is about a tool, so a matcher selects which.
+    pub about_tools: bool,
+}
+
+/// Every event that `init` registers.
+pub const SLOTS: [Slot; 5] = [
+    Slot { event: "PreToolUse", word: "pre", about_tools: true },
+    Slot { event: "PostToolUse", word: "post", about_tools: true },
+    Slot { event: "PostToolUseFailure", word: "post", about_tools: true },
+    Slot { event: "Stop", word: "stop", about_tools: false },
+    Slot { event: "SessionEnd", word: "end", about_tools: false },
+];
+
+/// What shall be registered.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Absolute path of the binary.
+    pub program: String,
+    /// Absolute root of the project.
+    pub root: String,
+    /// The client's time limit for `pre`.
+    pub timeout_s: i64,
+}
+
+impl Wanted {
+    fn timeout(&self, slot: Slot) -> i64 {
+        match slot.word {
+            "pre" => self.timeout_s,
+            "end" => END_S,
+            _ => SHORT_S,
+        }
+    }
+
+    /// The members of an entry that are ours to say.
+    fn members(&self, slot: Slot) -> Vec<(&'static str, Json)> {
+        let args = ["hook", "claude-code", slot.word, "--project", &self.root];
+        let mut out = vec![
+            ("type", Json::str("command")),
+            ("command", Json::str(&self.program)),
+            ("args", Json::strings(args)),
+            ("timeout", Json::int(self.timeout(slot))),
+        ];
+        if slot.word == "pre" {
+            // Without it a hook that is missing, killed or late lets the call run.
+            out.push(("onFailure", Json::str("block")));
+            out.push(("statusMessage", Json::str(STATUS)));
+        }
+        out
+    }
+}
+
+/// An entry of ours as it stands in a file.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The event it is registered for.
+    pub event: String,
+    /// Its group's matcher.
+    pub matcher: Option<String>,
+    /// The entry.
+    pub entry: Json,
+}
+
+impl Found {
+    /// Its arguments.
+    pub fn args(&self) -> Vec<&str> {
+        self.entry
+            .get("args")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect()
+    }
+
+    /// The word of our command line.
+    pub fn word(&self) -> &str {
+        self.args().get(2).copied().unwrap_or_default()
+    }
+
+    /// Whether its group is asked for every tool.
+    pub fn matches_all(&self) -> bool {
+        matches_all(self.matcher.as_deref())
+    }
+}
+
+fn matches_all(matcher: Option<&str>) -> bool {
+    matches!(matcher, None | Some("" | "*"))
+}
+
+/// Reads a settings file. Blank text counts as a file without settings.
+pub fn read(bytes: &[u8]) -> anyhow::Result<Json> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Json::Object(Vec::new()));
+    }
+    let json = Json::parse(bytes, BOUNDS).context("it is not JSON that can be read")?;
+    if json.as_object().is_none() {
+        bail!("it is JSON, but no object");
+    }
+    Ok(json)
+}
+
+/// The text of a settings file.
+pub fn write(json: &Json) -> Vec<u8> {
+    format!("{}\n", json.pretty()).into_bytes()
+}
+
+/// What putting our hooks in came to.
+#[derive(Debug)]
+pub struct Merged {
+    /// The settings with our hooks in them.
+    pub json: Json,
+    /// Whether that differs from what was there.
+    pub changed: bool,
+    /// What the operator should know.
+    pub remarks: Vec<String>,
+}
+
+/// Puts our hooks in.
+pub fn merge(before: &Json, wanted: &Wanted) -> anyhow::Result<Merged> {
+    let mut json = before.clone();
+    let mut remarks = Vec::new();
+    check_shape(&json)?;
+    if json.get("hooks").is_none() {
+        json.set("hooks", Json::Object(Vec::new()));
+    }
+    let hooks = json.get_mut("hooks").context("no `hooks`")?;
+    for slot in SLOTS {
+        if hooks.get(slot.event).is_none() {
+            hooks.set(slot.event, Json::Array(Vec::new()));
+        }
+        if let Some(Json::Array(groups)) = hooks.get_mut(slot.event) {
+            put(groups, slot, wanted, &mut remarks);
+        }
+    }
+    Ok(Merged { changed: json != *before, json, remarks })
+}
+
+/// What we would have to write into must be of the shape the client reads, or our entry would be lost in it.
+fn check_shape(json: &Json) -> anyhow::Result<()> {
+    let Some(hooks) = json.get("hooks") else { return Ok(()) };
+    let members = hooks.as_object().context("its member `hooks` is no object")?;
+    for (event, groups) in members {
+        let groups = groups.as_array().with_context(|| format!("its member `hooks.{event}` is no list"))?;
+        for group in groups {
+            if group.get("hooks").and_then(Json::as_array).is_none() {
+                bail!("a group of `hooks.{event}` has no list `hooks`");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put(groups: &mut Vec<Json>, slot: Slot, wanted: &Wanted, remarks: &mut Vec<String>) {
+    let mut kept = false;
+    for group in groups.iter_mut() {
+        let everything = matches_all(group.text("matcher")) && !is_other(group.get("matcher"));
+        let Some(Json::Array(entries)) = group.get_mut("hooks") else { continue };
+        // The first entry in a group that sees every tool is kept and put right; another one of ours would only run
+        // beside it, or see less than everything.
+        entries.retain_mut(|entry| {
+            if !is_ours(entry) {
+                return true;
+            }
+            if kept || !everything || word_of(entry) != Some(slot.word) {
+                return false;
+            }
+            kept = true;
+            for (key, value) in wanted.members(slot) {
+                entry.set(key, value);
+            }
+            // These would make it see less, or answer when nobody waits any more.
+            for key in ["if", "async", "asyncRewake", "shell"] {
+                if entry.remove(key).is_some() {
+                    remarks.push(format!(
+                        "`{key}` was taken off our hook for {}: with it calls could pass unseen",
+                        slot.event
+                    ));
+                }
+            }
+            true
+        });
+    }
+    groups.retain(|group| !is_empty_group(group));
+    if kept {
+        return;
+    }
+    let entry = Json::object(wanted.members(slot));
+    let matcher = slot.about_tools.then_some("*");
+    let same = groups.iter_mut().find(|g| g.text("matcher") == matcher && !is_other(g.get("matcher")));
+    if let Some(group) = same
+        && let Some(Json::Array(entries)) = group.get_mut("hooks")
+    {
+        remarks.push(format!(
+            "{}: added behind {} hook(s) of yours; the client runs all of them side by side, and one refusal is enough",
+            slot.event,
+            entries.len()
+        ));
+        entries.push(entry);
+        return;
+    }
+    if !groups.is_empty() {
+        remarks.push(format!("{}: you have hooks of your own there; they stay as they are", slot.event));
+    }
+    let mut group = Json::Object(Vec::new());
+    if let Some(matcher) = matcher {
+        group.set("matcher", Json::str(matcher));
+    }
+    group.set("hooks", Json::Array(vec![entry]));
+    groups.push(group);
+}
+
+/// A matcher that is no text: we cannot say what the client makes of it.
+fn is_other(matcher: Option<&Json>) -> bool {
+    matcher.is_some_and(|m| m.as_str().is_none())
+}
+
+fn is_ours(entry: &Json) -> bool {
+    let Some(args) = entry.get("args").and_then(Json::as_array) else { return false };
+    matches!(args, [first, second, ..] if first.as_str() == Some("hook") && second.as_str() == Some("claude-code"))
+}
+
+fn word_of(entry: &Json) -> Option<&str> {
+    entry.get("args").and_then(Json::as_array)?.get(2)?.as_str()
+}
+
+/// A group with nothing in it that anyone could have meant.
+fn is_empty_group(group: &Json) -> bool {
+    let Some(members) = group.as_object() else { return false };
+    group.get("hooks").and_then(Json::as_array).is_some_and(<[Json]>::is_empty)
+        && members.iter().all(|(key, _)| key == "hooks" || key == "matcher")
+}
+
+/// Every entry of ours in a file.
+pub fn find(json: &Json) -> Vec<Found> {
+    let mut out = Vec::new();
+    for (event, groups) in json.get("hooks").and_then(Json::as_object).into_iter().flatten() {
+        for group in groups.as_array().into_iter().flatten() {
+            let matcher =
+                group.get("matcher").map(|m| m.as_str().map_or_else(|| m.canonical(), str::to_owned));
+            for entry in group.get("hooks").and_then(Json::as_array).into_iter().flatten() {
+                if is_ours(entry) {
+                    out.push(Found { event: event.clone(), matcher: matcher.clone(), entry: entry.clone() });
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Takes every entry of ours out, and what became empty by that. `None` when there is none.
+pub fn unmerge(before: &Json) -> Option<Json> {
+    if find(before).is_empty() {
+        return None;
+    }
+    let mut json = before.clone();
+    if let Some(Json::Object(events)) = json.get_mut("hooks") {
+        events.retain_mut(|(_, groups)| {
+            let Json::Array(groups) = groups else { return true };
+            let mut touched = false;
+            groups.retain_mut(|group| {
+                let Some(Json::Array(entries)) = group.get_mut("hooks") else { return true };
+                let count = entries.len();
+                entries.retain(|entry| !is_ours(entry));
+                let ours = entries.len() < count;
+                touched |= ours;
+                !(ours && is_empty_group(group))
+            });
+            !(touched && groups.is_empty())
+        });
+        if events.is_empty() {
+            json.remove("hooks");
+        }
+    }
+    Some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted { program: "/opt/bin/countersign".into(), root: "/home/ana/my shop".into(), timeout_s: 3_630 }
+    }
+
+    fn merged(text: &str) -> Merged {
+        merge(&read(text.as_bytes()).unwrap(), &wanted()).unwrap()
+    }
+
+    const OPERATORS: &str = r#"{"zeta":1e5,"permissions":{"allow":["Bash"]},"hooks":{"Notification":[{"hooks":[{"type":"command","command":"bell"}]}],"PreToolUse":[{"matcher":"Bash","hooks":[{"type":"command","command":"a"},{"type":"command","command":"b"}]}]},"alpha":{"deep":[1.50]}}"#;
+
+    #[test]
+    fn a_new_file_holds_exactly_our_hooks() {
+        let json = merged("").json;
+        let found = find(&json);
+        assert_eq!(found.len(), SLOTS.len());
+        assert!(found.iter().all(Found::matches_all));
+        let pre = found.iter().find(|f| f.event == "PreToolUse").unwrap();
+        assert_eq!(pre.args(), ["hook", "claude-code", "pre", "--project", "/home/ana/my shop"]);
+        assert_eq!(pre.entry.text("onFailure"), Some("block"));
+        assert_eq!(pre.entry.get("timeout").and_then(Json::as_i64), Some(3_630));
+        assert!(pre.entry.text("statusMessage").unwrap().contains("countersign watch"));
+        assert!(found.iter().filter(|f| f.event != "PreToolUse").all(|f| f.entry.get("onFailure").is_none()));
+    }
+
+    #[test]
+    fn the_second_time_nothing_changes() {
+        for text in ["", "{}", OPERATORS] {
+            let once = merged(text);
+            assert!(once.changed);
+            let bytes = write(&once.json);
+            let twice = merge(&read(&bytes).unwrap(), &wanted()).unwrap();
+            assert!(!twice.changed && twice.remarks.is_empty(), "{:?}", twice.remarks);
+            assert_eq!(write(&twice.json), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_the_operators_stays_in_its_order() {
+        let before = read(OPERATORS.as_bytes()).unwrap();
+        let once = merge(&before, &wanted()).unwrap();
+        let keys: Vec<&str> = once.json.as_object().unwrap().iter().map(|(k, _)| k.as_str()).collect();
+        assert_eq!(keys, ["zeta", "permissions", "hooks", "alpha"]);
+        let pre = once.json.get("hooks").unwrap().get("PreToolUse").unwrap().as_array().unwrap();
+        assert_eq!(pre[0], before.get("hooks").unwrap().get("PreToolUse").unwrap().as_array().unwrap()[0]);
+        assert_eq!(pre.len(), 2);
+        assert!(String::from_utf8(write(&once.json)).unwrap().contains("1e5"));
+        assert_eq!(unmerge(&once.json).unwrap(), before);
+    }
+
+    #[test]
+    fn an_operators_group_for_everything_is_shared() {
+        let text = r#"{"hooks":{"PreToolUse":[{"matcher":"*","note":"mine","hooks":[{"type":"command","command":"a"}]}]}}"#;
+        let once = merged(text);
+        let pre = once.json.get("hooks").unwrap().get("PreToolUse").unwrap().as_array().unwrap();
+        assert_eq!(pre.len(), 1);
+        let entries = pre[0].get("hooks").unwrap().as_array().unwrap();
+        assert_eq!((entries.len(), entries[0].text("command")), (2, Some("a")));
+        assert!(once.remarks[0].contains("1 hook(s) of yours"));
+        assert_eq!(unmerge(&once.json).unwrap(), read(text.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn a_moved_binary_or_project_is_put_right_in_place() {
+        let old = Wanted { program: "/old/countersign".into(), root: "/old".into(), timeout_s: 60 };
+        let before = merge(&read(OPERATORS.as_bytes()).unwrap(), &old).unwrap().json;
+        let after = merge(&before, &wanted()).unwrap();
+        assert!(after.changed);
+        assert_eq!(after.json, merged(OPERATORS).json);
+    }
+
+    #[test]
+    fn an_entry_of_ours_that_sees_less_is_replaced() {
+        let narrow = r#"{"hooks":{"PreToolUse":[{"matcher":"Bash","hooks":[{"type":"command","command":"x","args":["hook","claude-code","pre"],"timeout":5}]},{"matcher":"","hooks":[{"type":"command","command":"x","args":["hook","claude-code","pre"],"if":"Bash(git *)","async":true},{"type":"command","command":"x","args":["hook","claude-code","pre"]}]}]}}"#;
+        let after = merged(narrow);
+        let pre: Vec<Found> = find(&after.json).into_iter().filter(|f| f.event == "PreToolUse").collect();
+        assert_eq!(pre.len(), 1);
+        assert!(
+            pre[0].matches_all() && pre[0].entry.get("if").is_none() && pre[0].entry.get("async").is_none()
+        );
+        assert_eq!(after.remarks.iter().filter(|r| r.contains("taken off")).count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        for text in ["{", "[]", "{\"a\":1,\"a\":2}", "// comment\n{}", "\u{feff}{}", "nul"] {
+            assert!(read(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for text in [
+            r#"{"hooks":[]}"#,
+            r#"{"hooks":{"PreToolUse":{}}}"#,
+            r#"{"hooks":{"PreToolUse":[{"matcher":"*"}]}}"#,
+            r#"{"hooks":{"Stop":["x"]}}"#,
+        ] {
+            assert!(merge(&read(text.as_bytes()).unwrap(), &wanted()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn taking_out_leaves_what_was_empty_before() {
+        let before = read(br#"{"hooks":{"Stop":[],"PreToolUse":[{"matcher":"Bash","hooks":[]}]}}"#).unwrap();
+        let after = unmerge(&merge(&before, &wanted()).unwrap().json).unwrap();
+        // Our own list went with our entry; the operator's empty shells meant nothing and are gone as well.
+        assert!(find(&after).is_empty());
+        assert!(unmerge(&before).is_none());
+        assert_eq!(unmerge(&merged("").json).unwrap(), Json::Object(Vec::new()));
+    }
+}
