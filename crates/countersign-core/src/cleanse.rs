@@ -92,10 +92,14 @@ const CATALOGUE: &[Shape] = &[
         &["private key"],
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
     ),
-    shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)"),
+    shape(
+        "AWS_KEY",
+        &["akia", "asia", "abia", "acca"],
+        r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)",
+    ),
     after(
         "AWS_SECRET",
-        &["secret"],
+        &["secretkey", "secret_key", "secretaccess", "secret_access"],
         r#"(?i)((?:aws_?)?secret_?(?:access_?)?key["']?[\s=:"']{1,8})[A-Za-z0-9/+=]{40}(?-u:\b)"#,
     ),
     shape("GITHUB_PAT", &["github_pat_"], r"(?-u:\b)github_pat_[A-Za-z0-9_]{22,}"),
@@ -106,17 +110,17 @@ const CATALOGUE: &[Shape] = &[
     shape("ANTHROPIC_KEY", &["sk-ant-"], r"(?-u:\b)sk-ant-[A-Za-z0-9_-]{32,}"),
     shape("OPENAI_KEY", &["sk-"], r"(?-u:\b)sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}"),
     shape("GOOGLE_KEY", &["aiza"], r"(?-u:\b)AIza[A-Za-z0-9_-]{35}"),
-    shape("STRIPE_KEY", &["sk_", "rk_", "whsec_"], r"(?-u:\b)(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}"),
+    shape(
+        "STRIPE_KEY",
+        &["sk_", "rk_", "whsec_"],
+        r"(?-u:\b)(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}",
+    ),
     shape("NPM_TOKEN", &["npm_"], r"(?-u:\b)npm_[A-Za-z0-9]{36}(?-u:\b)"),
     shape("PYPI_TOKEN", &["pypi-"], r"(?-u:\b)pypi-[A-Za-z0-9_-]{50,}"),
     shape("HF_TOKEN", &["hf_"], r"(?-u:\b)hf_[A-Za-z0-9]{32,}"),
     shape("JWT", &["eyj"], r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     after("API_KEY", &["api"], r#"(?i)((?-u:\b)api[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,}"#),
-    after(
-        "CONNECTION_STRING",
-        &["://"],
-        r"((?-u:\b)[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]+:)[^\s@/]+@",
-    ),
+    after("CONNECTION_STRING", &["://"], r"((?-u:\b)[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]+:)[^\s@/]+@"),
     after("BEARER_TOKEN", &["bearer"], r"(?i)((?-u:\b)bearer\s+)[A-Za-z0-9._~+/\-]{20,}=*"),
 ];
 

@@ -310,7 +310,7 @@ pub enum Op {
     /// A permit: the call's row. The limits are checked again here; `spend` is spent, `resume` is taken (T5, T8).
     Permit {
         /// The call.
-        call: CallRow,
+        call: Box<CallRow>,
         /// Most permits in 60 s; 0 = unlimited.
         per_minute: u32,
         /// Most calls at once; 0 = unlimited.

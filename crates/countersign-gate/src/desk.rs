@@ -36,6 +36,9 @@ pub(crate) enum Waited {
     Ended(Box<End>),
 }
 
+/// An event and its keys.
+pub(crate) type Told = (Event, Vec<(&'static str, Option<Json>)>);
+
 /// What is told, and what is written, when a caller leaves without a yes.
 pub(crate) struct End {
     pub code: Code,
@@ -44,7 +47,7 @@ pub(crate) struct End {
     pub how: Option<HoldEnd>,
     /// The request lives on until then.
     pub pending: Option<Timestamp>,
-    pub event: Option<(Event, Vec<(&'static str, Option<Json>)>)>,
+    pub event: Option<Told>,
     /// Nothing that lands now can change the answer.
     pub sure: bool,
 }

@@ -441,7 +441,7 @@ impl Gate {
             Verdict::Allow => {
                 decision = "allowed";
                 change.ops.push(Op::Permit {
-                    call: self.row(call),
+                    call: Box::new(self.row(call)),
                     per_minute: settings.map_or(0, |s| s.calls_per_minute),
                     concurrent: settings.map_or(0, |s| s.max_concurrent_calls),
                     spend: judgement.spend,

@@ -84,7 +84,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
             guard: Some((key, ledger.version)),
             open_task: Some(OpenTask { session, fresh: TaskId(id), owner: "human:ana".into(), gate_cap: 50 }),
             ops: vec![Op::Permit {
-                call,
+                call: Box::new(call),
                 per_minute: 100_000,
                 concurrent: 100_000,
                 spend: None,

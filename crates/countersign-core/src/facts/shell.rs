@@ -80,10 +80,6 @@ const GATE_READS: &[&str] = &[
     "decide",
     "hook",
     "demo",
-    "--help",
-    "-h",
-    "--version",
-    "-V",
     "help",
     "mcp",
 ];
@@ -186,23 +182,38 @@ impl ShellFacts {
 
     fn reaches_for_gate(&self) -> bool {
         if self.opaque.is_none() {
-            return self.commands.iter().any(|c| {
-                let verb =
-                    c.words.iter().skip(1).find(|w| GATE_READS.contains(&w.as_str()) || !w.starts_with('-'));
-                c.program() == "countersign"
-                    && match (verb.map(String::as_str), c.words.iter().any(|w| w == "tail" || w == "verify"))
-                    {
-                        (Some("audit"), true) => false,
-                        (Some(verb), _) => !GATE_READS.contains(&verb),
-                        (None, _) => false,
-                    }
-            });
+            return self.commands.iter().any(|c| c.program() == "countersign" && !only_reads(&c.words));
         }
         let pieces = self.pieces();
         pieces.windows(2).any(|pair| {
             matches!(pair, [program, verb]
                 if program.rsplit('/').next() == Some("countersign") && GATE_VERBS.contains(verb))
         })
+    }
+}
+
+/// Whether a call of our own binary only reads: its verb, and for verbs with parts the part, are on the list. The value
+/// of a flag in front is not the verb, however it is called.
+fn only_reads(words: &[String]) -> bool {
+    let mut rest = words.iter().skip(1).map(String::as_str);
+    let mut plain = Vec::new();
+    while let Some(word) = rest.next() {
+        match word {
+            "--help" | "-h" | "--version" | "-V" => return true,
+            "--project" | "--remote" => {
+                rest.next();
+            }
+            flag if flag.starts_with('-') => {}
+            word => plain.push(word),
+        }
+    }
+    match plain.as_slice() {
+        [] => true,
+        ["audit", part, ..] => matches!(*part, "tail" | "verify" | "find"),
+        ["policy", part, ..] => matches!(*part, "list" | "show" | "check" | "test"),
+        ["task", part, ..] => matches!(*part, "list" | "show"),
+        ["trust", part, ..] => *part == "list",
+        [verb, ..] => GATE_READS.contains(verb),
     }
 }
 
@@ -761,6 +772,9 @@ mod tests {
             "bash -c 'countersign approve X'",
             "env countersign mode watch",
             "countersign audit seal",
+            "countersign --project status approve X",
+            "countersign -q trust accept project",
+            "countersign audit note tail",
             "x=$(countersign vault list)",
         ] {
             assert!(read(line).runs_gate, "{line}");
@@ -769,6 +783,8 @@ mod tests {
             "countersign pending",
             "countersign status --json",
             "countersign audit verify",
+            "countersign --project . audit tail -n 5",
+            "countersign approve --help",
             "countersign --help",
             "echo countersign approve",
         ] {

@@ -8,8 +8,10 @@ use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
 use crate::facts::Facts;
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
+    Authorizer, Context, Decision, Entities, EntityTypeName, EntityUid, PolicySet, Request,
+    RestrictedExpression,
 };
+use std::sync::OnceLock;
 
 /// Ids of the rules that matched, in policy order.
 pub type Hits = Vec<String>;
@@ -99,23 +101,33 @@ impl Rulebook {
     }
 }
 
+static TOOL: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static FILE: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static BASH: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static AGENT: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static ACTION: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+
 fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hits, EvalError> {
-    let uid = |kind: &str, id: &str| {
-        let type_name = format!("Agent::{kind}").parse().map_err(fault)?;
-        Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(
-            type_name,
-            cedar_policy::EntityId::new(id),
-        ))
+    let uid = |kind: &OnceLock<Option<EntityTypeName>>, name: &str, id: &str| {
+        // Parsing a type's name costs as much as a small evaluation.
+        let kind = kind.get_or_init(|| name.parse().ok()).clone().ok_or_else(|| fault("a type name"))?;
+        Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id)))
     };
     // User text must never become an entity id, so files and commands are sentinels; tool names are bounded.
     let (name, resource) = match action {
-        Action::Invoke => ("invoke_tool", uid("Tool", seen.tool)?),
-        Action::Write(_) => ("write_file", uid("File", "file")?),
-        Action::Bash(_) => ("execute_bash", uid("BashCommand", "command")?),
+        Action::Invoke => ("invoke_tool", uid(&TOOL, "Agent::Tool", seen.tool)?),
+        Action::Write(_) => ("write_file", uid(&FILE, "Agent::File", "file")?),
+        Action::Bash(_) => ("execute_bash", uid(&BASH, "Agent::BashCommand", "command")?),
     };
     let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
-    let request = Request::new(uid("TaskAgent", seen.client)?, uid("Action", name)?, resource, context, None)
-        .map_err(fault)?;
+    let request = Request::new(
+        uid(&AGENT, "Agent::TaskAgent", seen.client)?,
+        uid(&ACTION, "Agent::Action", name)?,
+        resource,
+        context,
+        None,
+    )
+    .map_err(fault)?;
     let response = Authorizer::new().is_authorized(&request, policies, &Entities::empty());
     let diagnostics = response.diagnostics();
     let rules: Vec<String> = diagnostics
@@ -143,10 +155,8 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
         RestrictedExpression::new_set(items.into_iter().map(|s| RestrictedExpression::new_string(s.clone())))
     }
     let facts = seen.facts;
-    let (server, tool) = match seen.tool.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")) {
-        Some(pair) => pair,
-        None => ("", ""),
-    };
+    let (server, tool) =
+        seen.tool.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).unwrap_or_default();
     let mut out: Vec<(&str, RestrictedExpression)> = vec![
         ("task_type", text("interactive")),
         ("repo", text(seen.repo)),

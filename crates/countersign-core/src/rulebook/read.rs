@@ -97,7 +97,10 @@ fn one(
 ) {
     let mut bad =
         |what: String, remedy: &str| out.problems.push(PolicyProblem::new(source, span, what, remedy));
-    let Some(id) = policy.annotation("rule_id").map(str::to_owned) else {
+    // Asking a policy for one annotation parses the name each time; listing them does not.
+    let annotations: Vec<(&str, &str)> = policy.annotations().collect();
+    let annotation = |name: &str| annotations.iter().find(|(k, _)| *k == name).map(|(_, v)| *v);
+    let Some(id) = annotation("rule_id").map(str::to_owned) else {
         return bad("the rule has no @rule_id".into(), "add @rule_id(\"a_name\") in front of it");
     };
     let id_ok = (1..=64).contains(&id.len())
@@ -123,7 +126,7 @@ fn one(
     if id == BASE_PERMIT {
         return bad("a forbid cannot be called base_permit".into(), "give it another @rule_id");
     }
-    match policy.annotation("tier") {
+    match annotation("tier") {
         Some(tier) if tier == set.as_str() => {}
         Some(tier) => {
             let tier = crate::cleanse::clean_line(tier, 32);
@@ -141,7 +144,7 @@ fn one(
     }
     let mut rule = Rule::base(set);
     let mut warnings = Vec::new();
-    if let Some(text) = policy.annotation("severity") {
+    if let Some(text) = annotation("severity") {
         match Severity::parse(text) {
             Some(severity) => rule.severity = Some(severity),
             None => return bad(format!("`{id}` has an unknown severity"), "use low, medium or high"),
@@ -149,7 +152,7 @@ fn one(
     } else if set == RuleSet::Soft {
         warnings.push(format!("`{id}` has no @severity; it counts as medium"));
     }
-    if let Some(text) = policy.annotation("approval_timeout_s") {
+    if let Some(text) = annotation("approval_timeout_s") {
         match text.parse::<i64>() {
             Ok(seconds) if (30..=3_600).contains(&seconds) => {
                 if set == RuleSet::Hard {
@@ -169,7 +172,7 @@ fn one(
             }
         }
     }
-    match policy.annotation("on_timeout") {
+    match annotation("on_timeout") {
         None | Some("deny") => {}
         Some("park" | "halt") => {
             return bad(
@@ -180,13 +183,13 @@ fn one(
         Some(_) => return bad(format!("`{id}` has an unknown @on_timeout"), "only \"deny\" is possible"),
     }
     for name in ["approvers", "channels", "assurance"] {
-        if policy.annotation(name).is_some() {
+        if annotation(name).is_some() {
             return bad(format!("`{id}` uses @{name}, which this version does not act on"), "leave it out");
         }
     }
-    rule.category = policy.annotation("category").map(|c| crate::cleanse::clean_line(c, 64));
+    rule.category = annotation("category").map(|c| crate::cleanse::clean_line(c, 64));
     let text = source.text.get(span.0..span.1).unwrap_or_default();
-    rule.summary = match policy.annotation("summary") {
+    rule.summary = match annotation("summary") {
         Some(summary) => crate::cleanse::clean_line(summary, 160),
         None => {
             crate::cleanse::clean_line(text.split_once("when").map_or(text, |(_, when)| when.trim()), 160)

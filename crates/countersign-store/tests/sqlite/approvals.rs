@@ -398,7 +398,8 @@ async fn call_limits_hold_inside_the_commit() {
     allow(&store, &key("s", "warm")).await.unwrap();
     let limited = |i: u32, per_minute, concurrent| {
         let key = key("s", &format!("c{i}"));
-        let op = Op::Permit { call: call_row(&key), per_minute, concurrent, spend: None, resume: None };
+        let op =
+            Op::Permit { call: Box::new(call_row(&key)), per_minute, concurrent, spend: None, resume: None };
         (key, op)
     };
     let mut set = tokio::task::JoinSet::new();
@@ -432,7 +433,7 @@ async fn calls_end_once_and_sessions_end_whole() {
     let (first, second) = (call_row(&key), call_row(&key));
     let host = first.host.clone().unwrap();
     let op = |call: &countersign_core::ledger::CallRow| Op::Permit {
-        call: call.clone(),
+        call: Box::new(call.clone()),
         per_minute: 0,
         concurrent: 0,
         spend: None,

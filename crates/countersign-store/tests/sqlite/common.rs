@@ -154,11 +154,11 @@ pub(crate) fn change(key: &CallKey, ledger: &Ledger, ops: Vec<Op>) -> Change {
 }
 
 pub(crate) fn permit(key: &CallKey) -> Op {
-    Op::Permit { call: call_row(key), per_minute: 0, concurrent: 0, spend: None, resume: None }
+    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend: None, resume: None }
 }
 
 pub(crate) fn permit_with(key: &CallKey, spend: Option<GrantId>, resume: Option<ApprovalId>) -> Op {
-    Op::Permit { call: call_row(key), per_minute: 0, concurrent: 0, spend, resume }
+    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend, resume }
 }
 
 pub(crate) fn request(key: &CallKey, wait: Wait, timeout_s: i64) -> NewRequest {

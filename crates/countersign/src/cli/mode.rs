@@ -48,9 +48,13 @@ impl ModeCommand {
             before.parse().with_context(|| format!("{} is not TOML", path.display()))?;
         let gate = document.entry("gate").or_insert(toml_edit::table());
         match gate.as_table_like_mut() {
-            Some(table) => {
-                table.insert("mode", value(mode.as_str()));
-            }
+            // Replacing the value alone keeps the comments around it.
+            Some(table) => match table.get_mut("mode") {
+                Some(item) => *item = value(mode.as_str()),
+                None => {
+                    table.insert("mode", value(mode.as_str()));
+                }
+            },
             None => anyhow::bail!("`gate` in {} is no table; nothing was changed", path.display()),
         }
         crate::places::replace(&path, document.to_string().as_bytes())?;

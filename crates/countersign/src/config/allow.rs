@@ -35,10 +35,10 @@ pub fn add(places: &Places, project: &str, scope: &Scope, until: Option<&str>) -
         }
     };
     let mut entry = Table::new();
-    entry["project"] = value(project);
-    entry[kind] = value(pattern.as_str());
+    entry.insert("project", value(project));
+    entry.insert(kind, value(pattern.as_str()));
     if let Some(until) = until {
-        entry["until"] = value(until);
+        entry.insert("until", value(until));
     }
     let list = document.entry("allow").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
     match list.as_array_of_tables_mut() {
