@@ -32,6 +32,9 @@ pub struct CallKey {
     pub rulebook_digest: Digest,
     /// Absolute paths to look up: their resolved forms and identities come back in [`Ledger::resolved`].
     pub paths: Vec<String>,
+    /// A limit on calls is configured, so permits and running calls must be counted; without one that would be work
+    /// for nothing, and grow with every call whose end nobody told.
+    pub counted: bool,
 }
 
 /// Digest over the guarded rows.
@@ -178,9 +181,9 @@ pub struct Ledger {
     pub refusals: Vec<Refusal>,
     /// A pending request for exactly this call by this principal.
     pub open: Option<OpenRequest>,
-    /// Permits of the last 60 s.
+    /// Permits of the last 60 s; 0 unless the key asked for counts.
     pub permits_last_minute: u32,
-    /// Calls running now (hook calls older than 24 h do not count).
+    /// Calls running now, younger than 24 h; 0 unless the key asked for counts.
     pub open_calls: u32,
     /// What the key's paths name.
     pub resolved: Vec<Resolved>,

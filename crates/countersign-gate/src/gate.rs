@@ -372,6 +372,9 @@ impl Gate {
             call_digest: call.call_digest(),
             rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
+            counted: self
+                .rulebook()
+                .is_some_and(|b| b.settings().calls_per_minute > 0 || b.settings().max_concurrent_calls > 0),
         }
     }
 

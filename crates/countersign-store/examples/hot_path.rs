@@ -60,6 +60,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
             call_digest: Digest::of("call", &[&pid]),
             rulebook_digest: Digest::of("rules", &[]),
             paths: vec!["/usr/bin/env".into()],
+            counted: false,
         };
         let ledger = store.ledger(&key).await.unwrap();
         let call = CallRow {

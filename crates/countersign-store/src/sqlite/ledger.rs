@@ -42,6 +42,7 @@ pub(super) async fn read(
         .bind(key.call_digest.to_string())
         .bind(key.rulebook_digest.to_string())
         .bind(&options.engine)
+        .bind(key.counted)
         .fetch_one(conn)
         .await?;
     // After the rows: a halt that comes between the two is seen.

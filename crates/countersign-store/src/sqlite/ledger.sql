@@ -1,6 +1,6 @@
 -- Everything judging may know of the past, in one statement and so at one instant.
 -- ?1 clock or NULL, ?2 client, ?3 session, ?4 principal, ?5 tool, ?6 args digest, ?7 call digest,
--- ?8 rulebook digest, ?9 engine. What time made true is derived here; sweeps write it down later.
+-- ?8 rulebook digest, ?9 engine, ?10 whether permits and running calls are counted. What time made true is derived here; sweeps write it down later.
 WITH
 t AS MATERIALIZED (
     SELECT coalesce(?1, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)) AS clock,
@@ -55,8 +55,10 @@ SELECT
             (SELECT json_group_array(json_array(p.name, p.digest) ORDER BY p.name) FROM pins p WHERE p.kind = 'project'))
     ) AS pins,
     (SELECT h.reason FROM halts h ORDER BY h.scope LIMIT 1) AS halted,
-    CASE WHEN n.stepped THEN 0 ELSE (SELECT count(*) FROM calls c WHERE c.counted_at > n.now - 60000) END
+    CASE WHEN n.stepped OR NOT ?10 THEN 0 ELSE (SELECT count(*) FROM calls c WHERE c.counted_at > n.now - 60000) END
         AS permits_minute,
-    (SELECT count(*) FROM calls c WHERE c.ended_at IS NULL AND c.permit_at > n.now - 86400000) AS open_calls,
+    CASE WHEN NOT ?10 THEN 0 ELSE (
+        SELECT count(*) FROM calls c WHERE c.ended_at IS NULL AND c.permit_at > n.now - 86400000
+    ) END AS open_calls,
     EXISTS (SELECT 1 FROM rulebooks b WHERE b.digest = ?8 AND b.engine = ?9) AS rulebook_known
 FROM n LEFT JOIN k

@@ -110,6 +110,7 @@ pub(crate) fn key(session_id: &str, what: &str) -> CallKey {
         call_digest: Digest::of("call", &[what.as_bytes()]),
         rulebook_digest: Digest::of("rules", &[b"1"]),
         paths: Vec::new(),
+        counted: true,
     }
 }
 
