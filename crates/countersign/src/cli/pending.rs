@@ -14,6 +14,9 @@ pub struct Pending {
     /// Only this session's task id.
     #[arg(long, value_name = "ID")]
     task: Option<String>,
+    /// Then go on and show new ones as they come.
+    #[arg(long)]
+    watch: bool,
 }
 
 impl Pending {
@@ -40,6 +43,9 @@ impl Pending {
             let blocks: Vec<String> =
                 rows.iter().map(|(root, row)| show::request(cx, root, row, None)).collect();
             say(blocks.join("\n").trim_end());
+        }
+        if self.watch {
+            return super::watch::Watch::approvals(self.task).run(cx).await;
         }
         Ok(exit::OK)
     }

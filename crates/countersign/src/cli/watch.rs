@@ -26,9 +26,19 @@ pub struct Watch {
     /// End after this many seconds; for scripts.
     #[arg(long, value_name = "SECONDS", hide = true)]
     limit_s: Option<u64>,
+    /// What waits was shown already.
+    #[arg(skip)]
+    listed: bool,
 }
 
 impl Watch {
+    /// Follows questions and their answers only, behind a list that was just shown.
+    pub fn approvals(task: Option<String>) -> Watch {
+        let events = [Event::ApprovalRequested, Event::ApprovalDecisionRecorded, Event::ApprovalTimedOut];
+        let events = events.iter().map(|e| e.as_str().to_owned()).collect();
+        Watch { task, events, after: None, limit_s: None, listed: true }
+    }
+
     /// Follows until interrupted.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
         for name in &self.events {
@@ -47,7 +57,7 @@ impl Watch {
                 Some(seq) => seq,
                 None => wired.store.head().await?.0,
             });
-            if !cx.global.json {
+            if !cx.global.json && !self.listed {
                 for row in wired.gate.pending().await? {
                     say(&show::request(cx, wired.project.root_text(), &row, None));
                 }
