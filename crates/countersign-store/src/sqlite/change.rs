@@ -40,6 +40,10 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
     }
     let mut seqs = Vec::with_capacity(change.drafts.len() + 1);
     if let (None, Some(open)) = (task, &change.open_task) {
+        // What is still alive here was idle for a day: the read above did not take it for the session's any more.
+        if live_task(tx, &open.session).await?.is_some() {
+            super::verbs::end_session(tx, &open.session).await?;
+        }
         seqs.push(open_task(tx, open).await?);
         task = Some(open.fresh);
     }
@@ -93,6 +97,14 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
             }
         }
     }
+    if let Some(task) = task {
+        // Once a minute is enough to tell an idle day, and spares the others a page.
+        sqlx::query("UPDATE tasks SET last_seen = ?2 WHERE task_id = ?1 AND last_seen < ?2 - 60000")
+            .bind(task.to_string())
+            .bind(tx.now.0)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
     for draft in &change.drafts {
         let mut draft = draft.clone();
         draft.task_id = draft.task_id.or(task);
@@ -125,8 +137,8 @@ pub(super) async fn live_task(tx: &mut Tx<'_>, session: &Session) -> Outcome<Opt
 
 async fn open_task(tx: &mut Tx<'_>, open: &OpenTask) -> Outcome<u64> {
     sqlx::query(
-        "INSERT INTO tasks (task_id, kind, client, session_id, owner, status, status_since, started_at, gate_cap)
-         VALUES (?1, 'interactive', ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+        "INSERT INTO tasks (task_id, kind, client, session_id, owner, status, status_since, started_at, last_seen, gate_cap)
+         VALUES (?1, 'interactive', ?2, ?3, ?4, ?5, ?6, ?6, ?6, ?7)",
     )
     .bind(open.fresh.to_string())
     .bind(open.session.client.as_str())

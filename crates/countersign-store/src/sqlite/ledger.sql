@@ -9,8 +9,10 @@ t AS MATERIALIZED (
 -- A clock more than 30 s behind the last record: windows and single-use grants count as ended (DECISIONS row 56).
 n AS MATERIALIZED (SELECT max(clock, last) AS now, clock < last - 30000 AS stepped FROM t),
 k AS MATERIALIZED (
-    SELECT task_id, status, gate_count, gate_cap, tainted FROM tasks
+    SELECT task_id, status, gate_count, gate_cap, tainted FROM tasks, n
     WHERE client = ?2 AND session_id = ?3 AND status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT')
+      -- Idle for a day a session is over (DECISIONS row 38); its next call writes that down and begins anew.
+      AND last_seen > n.now - 86400000
 )
 SELECT
     n.now,

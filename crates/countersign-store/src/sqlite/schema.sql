@@ -36,6 +36,7 @@ CREATE TABLE tasks (
     status           TEXT NOT NULL CHECK (status IN (@TASK_STATES@)),
     status_since     INTEGER NOT NULL,
     started_at       INTEGER NOT NULL,
+    last_seen        INTEGER NOT NULL, -- written once a minute at most; idle for a day, a session is over
     ended_at         INTEGER,
     gate_count       INTEGER NOT NULL DEFAULT 0 CHECK (gate_count >= 0),
     gate_cap         INTEGER NOT NULL CHECK (gate_cap >= 0),

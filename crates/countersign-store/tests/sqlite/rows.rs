@@ -21,8 +21,8 @@ async fn illegal_task_edges_are_refused() {
         for to in TaskStatus::ALL {
             n += 1;
             sqlx::query(
-                "INSERT INTO tasks (task_id, kind, client, session_id, owner, status, status_since, started_at, gate_cap)
-                 VALUES (?1, 'background', 'other', ?1, 'human:ana', ?2, 0, 0, 50)",
+                "INSERT INTO tasks (task_id, kind, client, session_id, owner, status, status_since, started_at, last_seen, gate_cap)
+                 VALUES (?1, 'background', 'other', ?1, 'human:ana', ?2, 0, 0, 0, 50)",
             )
             .bind(format!("T{n}"))
             .bind(from.as_str())

@@ -83,3 +83,30 @@ async fn a_clock_set_back_ends_windows_and_is_recorded() {
     assert_eq!(store.approval(id).await.unwrap().unwrap().status, Status::Pending);
     assert_sound(&store).await;
 }
+
+/// DECISIONS row 38: idle for a day a session is over, its wide scopes with it; a busy one lives on.
+#[tokio::test]
+async fn an_idle_day_ends_a_session() {
+    let place = Place::new();
+    let (store, hand) = place.timed(NOON).await;
+    let x = key("s", "x");
+    let asked = ask(&store, &x, Wait::Park, 3_600).await;
+    store.decide(yes(asked, Scope::ToolType("Bash".into()))).await.unwrap();
+    let first = store.ledger(&x).await.unwrap().task.unwrap().task_id;
+    for _ in 0..3 {
+        hand.forward_s(20 * 3_600);
+        allow(&store, &key("s", "busy")).await.unwrap();
+    }
+    let ledger = store.ledger(&x).await.unwrap();
+    assert_eq!(ledger.task.as_ref().unwrap().task_id, first);
+    assert!(ledger.grants.iter().any(|g| g.scope == Scope::ToolType("Bash".into())));
+
+    hand.forward_s(24 * 3_600);
+    let ledger = store.ledger(&x).await.unwrap();
+    assert!(ledger.task.is_none() && ledger.grants.is_empty());
+    allow(&store, &x).await.unwrap();
+    let ledger = store.ledger(&x).await.unwrap();
+    assert_ne!(ledger.task.unwrap().task_id, first);
+    assert!(ledger.grants.is_empty());
+    assert_eq!(count(&events(&store).await, "task_completed"), 1);
+}
