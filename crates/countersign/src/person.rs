@@ -71,11 +71,9 @@ pub fn uid() -> u32 {
 /// The process the hook's session runs in: the parent, unless that is a shell started for the hook; none when our own
 /// binary started the hook (`doctor`, `demo`).
 pub fn session_agent() -> Option<AgentProcess> {
-    let chain = ancestors(std::process::id());
-    let mut parents = chain.iter().skip(1);
-    let mut parent = parents.next()?;
+    let mut parent = read(read(std::process::id())?.parent)?;
     if runs_one_line(parent.pid) {
-        parent = parents.next()?;
+        parent = read(parent.parent)?;
     }
     let own = std::env::current_exe().ok();
     if own.is_some() && executable(parent.pid) == own {
