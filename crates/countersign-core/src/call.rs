@@ -132,7 +132,8 @@ impl ToolCall {
             &[
                 b"default",
                 parts.principal.id().as_bytes(),
-                parts.session.client.as_str().as_bytes(),
+                // Who asks at another door than the client's hook is not the client: a yes for one is none for the other.
+                format!("{}:{}", parts.door.as_str(), parts.session.client.as_str()).as_bytes(),
                 b"",
                 parts.tool.as_bytes(),
                 b"",

@@ -1,9 +1,8 @@
 //! Cleansing: the only way from text of an agent, a tool or a person to text that may leave the house.
 //!
-//! Inside: the catalogue of secret shapes (approvals.md 5.1, gateway.md 7.2), the removal of terminal sequences and
-//! the making visible of characters that hide or reorder text (approvals.md 5.6), and cuts at a length. Order:
-//! secrets first, on the whole text, then control characters, then the cut, so that no cut can hide half a secret
-//! from its pattern. Linear-time patterns only. Where it stops: injection classes and exact secret forms come with
+//! Inside: the catalogue of secret shapes (approvals.md 5.1, gateway.md 7.2), the making visible of control characters
+//! and of those that hide or reorder text (approvals.md 5.6, DECISIONS row 68), and cuts at a length. Order:
+//! secrets on the whole text first, the cut last, so that no cut can hide half a secret from its pattern. Linear-time patterns only. Where it stops: injection classes and exact secret forms come with
 //! the tools that need them.
 
 use regex::Regex;
@@ -137,16 +136,23 @@ fn compiled(index: usize) -> Option<&'static Regex> {
 /// Whole text that stands where a scan could not be made (INV-59).
 const SCREENING_ERROR: &str = "[REDACTED: screening error]";
 
-/// Cleanses a text: secrets replaced, terminal sequences removed, hidden characters made visible. Idempotent.
+/// Cleanses a text: secrets replaced, control and hidden characters made visible. Idempotent.
 pub fn clean(raw: &Raw<impl AsRef<str>>) -> Clean {
     clean_text(raw.inner().as_ref())
 }
 
 /// [`clean`] for a text that is already at hand as `&str`.
 pub fn clean_text(text: &str) -> Clean {
-    // Sequences go first and last: a secret with an escape sequence inside must still meet its pattern, and a
-    // pattern's replacement never makes a new sequence.
-    Clean(redact(&visible(text)))
+    let shown = redact(&visible(text));
+    if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+        // Controls inside a secret would hide it from its pattern. A text that has a secret without them and none
+        // with them is not shown at all: showing it would leak, dropping the controls would hide text from whoever
+        // approves it.
+        if redact(&bare(text)).matches("[REDACTED-").count() > shown.matches("[REDACTED-").count() {
+            return Clean(SCREENING_ERROR.to_owned());
+        }
+    }
+    Clean(shown)
 }
 
 /// Whether the text holds a shape of the catalogue.
@@ -174,71 +180,37 @@ fn redact(text: &str) -> String {
     out
 }
 
-/// Removes terminal sequences and control characters but tab and new-line; shows bidirectional controls,
-/// zero-width and other invisible characters as `<U+XXXX>`.
+/// Shows control characters but tab and new-line, bidirectional controls, zero-width and other invisible characters as
+/// `<U+XXXX>`. Nothing is dropped: what a terminal would swallow may be what a person is asked to approve.
 fn visible(text: &str) -> String {
     if text.bytes().all(|b| matches!(b, b'\t' | b'\n' | 0x20..=0x7e)) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
+    for c in text.chars() {
         match c {
             '\t' | '\n' => out.push(c),
-            '\u{1b}' => match chars.peek() {
-                Some('[') => {
-                    chars.next();
-                    skip_csi(&mut chars);
-                }
-                Some(']' | 'P' | 'X' | '^' | '_') => {
-                    chars.next();
-                    skip_string(&mut chars);
-                }
-                Some(_) => {
-                    chars.next();
-                }
-                None => {}
-            },
-            '\u{9b}' => skip_csi(&mut chars),
-            '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
-            c if c.is_control() => {}
-            c if hides(c) => out.push_str(&format!("<U+{:04X}>", c as u32)),
+            c if c.is_control() || hides(c) => out.push_str(&format!("<U+{:04X}>", c as u32)),
             c => out.push(c),
         }
     }
     out
 }
 
-fn skip_csi(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    while let Some(c) = chars.peek().copied() {
-        // A new-line never belongs to a sequence: what follows an unfinished one must stay visible.
-        if c == '\n' {
-            return;
-        }
-        chars.next();
-        if ('\u{40}'..='\u{7e}').contains(&c) {
-            return;
-        }
-    }
-}
-
-fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    while let Some(c) = chars.peek().copied() {
-        if c == '\n' {
-            return;
-        }
-        chars.next();
-        match c {
-            '\u{7}' | '\u{9c}' => return,
-            '\u{1b}' => {
-                if chars.peek() == Some(&'\\') {
-                    chars.next();
-                }
-                return;
-            }
-            _ => {}
+/// The text as a terminal would leave it: controls and colour sequences gone. Only to be searched, never shown.
+fn bare(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let sequence = c == '\u{9b}' || (c == '\u{1b}' && chars.next_if_eq(&'[').is_some());
+        if sequence {
+            while chars.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
+            chars.next();
+        } else if !c.is_control() || matches!(c, '\n' | '\t') {
+            out.push(c);
         }
     }
+    out
 }
 
 /// Characters that show nothing, or change the order in which others show.
@@ -340,20 +312,22 @@ mod tests {
         }
     }
 
-    /// INV-60, P-14.
+    /// INV-60, P-14: no sequence survives, and nothing that would run is hidden.
     #[test]
-    fn terminal_sequences_go_and_hidden_characters_show() {
-        assert_eq!(clean_text("a\u{1b}[31mred\u{1b}[0m b").as_str(), "ared b");
-        assert_eq!(clean_text("a\u{1b}]0;title\u{7}b\u{1b}]8;;x\u{1b}\\c").as_str(), "abc");
-        assert_eq!(clean_text("a\u{9b}2Jb\rc\u{8}d\u{0}").as_str(), "abcd");
+    fn controls_and_hidden_characters_show() {
+        assert_eq!(clean_text("a\u{1b}[31mred\u{1b}[0m").as_str(), "a<U+001B>[31mred<U+001B>[0m");
+        assert_eq!(clean_text("x\u{1b}]0; rm -rf src\u{7}y").as_str(), "x<U+001B>]0; rm -rf src<U+0007>y");
+        assert_eq!(clean_text("a\u{9b}2Jb\rc\u{8}d\u{0}").as_str(), "a<U+009B>2Jb<U+000D>c<U+0008>d<U+0000>");
         assert_eq!(clean_text("rm \u{202e}x\u{200b}y").as_str(), "rm <U+202E>x<U+200B>y");
-        assert_eq!(clean_text("\u{1b}[12;\nrm -rf x").as_str(), "\nrm -rf x");
     }
 
     #[test]
     fn an_escape_inside_a_secret_does_not_save_it() {
-        let text = format!("ghp_aB3\u{1b}[0m{}", "aB3".repeat(12));
-        assert!(clean_text(&text).as_str().contains("REDACTED"));
+        for cut in ["\u{1b}[0m", "\r", "\u{0}"] {
+            let text = format!("ghp_aB3{cut}{}", "aB3".repeat(12));
+            let clean = clean_text(&text);
+            assert!(!clean.as_str().contains(&"aB3".repeat(12)), "{clean}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::approval::{Clip, Severity, Wait, window_s};
 use crate::call::ToolCall;
 use crate::cleanse::{Clean, clean_line};
 use crate::code::Code;
-use crate::facts::paths::{Access, PathUse};
+use crate::facts::paths::{Access, PathPattern, PathUse, leads_astray};
 use crate::facts::{FactError, Facts};
 use crate::ids::{ApprovalId, GrantId};
 use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused};
@@ -316,21 +316,28 @@ fn halted(halt: &Halt) -> Option<Judgement> {
 
 fn blocked(facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
     for path in &facts.paths {
-        let resolved = ledger.resolved.iter().find(|r| r.asked == path.path);
-        let real = resolved.and_then(|r| r.real.as_deref());
-        // A link that cannot be followed could lead anywhere; a path nobody looked up has no resolved form at all.
-        if resolved.is_none_or(|r| r.real.is_none()) {
-            let text = format!("the path in `{}` cannot be resolved", path.place);
+        // What leads through a process's own view of the files cannot be told from here.
+        if leads_astray(&path.path) {
+            let text = format!("the path in `{}` leads through /proc or /dev/fd", path.place);
             return Some(Judgement::refuse(Code::BlockedPath, Step::Paths, clean_line(&text, 300)));
         }
-        let forms = || std::iter::once(path.path.as_str()).chain(real);
-        let hit = |patterns: &[crate::facts::paths::PathPattern]| {
-            patterns
-                .iter()
-                .find(|p| {
-                    forms().any(|form| p.blocks(form, path.access) || (path.takes_tree && p.lies_below(form)))
-                })
-                .map(|p| p.text().to_owned())
+        let mut forms = vec![path.path.as_str()];
+        for asked in [&path.path, &path.spelled] {
+            let resolved = ledger.resolved.iter().find(|r| r.asked == *asked);
+            // A link that cannot be followed could lead anywhere; a path nobody looked up has no resolved form at all.
+            let Some(real) = resolved.and_then(|r| r.real.as_deref()) else {
+                let text = format!("the path in `{}` cannot be resolved", path.place);
+                return Some(Judgement::refuse(Code::BlockedPath, Step::Paths, clean_line(&text, 300)));
+            };
+            forms.push(real);
+        }
+        let meets = |p: &PathPattern, form: &str| {
+            p.blocks(form, path.access)
+                || (path.takes_tree && p.lies_below(form))
+                || (path.pattern && p.could_meet(form, path.access, path.takes_tree))
+        };
+        let hit = |patterns: &[PathPattern]| {
+            patterns.iter().find(|p| forms.iter().any(|form| meets(p, form))).map(|p| p.text().to_owned())
         };
         if hit(&settings.protected).is_some() {
             return Some(refuse_path(

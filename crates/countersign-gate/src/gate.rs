@@ -361,7 +361,7 @@ impl Gate {
     fn key(&self, call: &ToolCall, facts: &Result<Facts, FactError>) -> CallKey {
         let parts = call.parts();
         let mut paths: Vec<String> =
-            facts.iter().flat_map(|f| f.paths.iter().map(|p| p.path.clone())).collect();
+            facts.iter().flat_map(|f| &f.paths).flat_map(|p| [p.path.clone(), p.spelled.clone()]).collect();
         paths.sort();
         paths.dedup();
         CallKey {

@@ -19,8 +19,8 @@ pub const FILE_WRITE: (&str, &[&str]) = ("file_write", &["Write", "Edit", "Multi
 pub struct UnderstoodLine<'a> {
     /// The line without blanks at its ends.
     pub line: &'a str,
-    /// Text of each simple command.
-    pub commands: &'a [String],
+    /// Text of each simple command, and whether it writes a file by redirection.
+    pub commands: &'a [(String, bool)],
 }
 
 /// What is granted.
@@ -188,9 +188,12 @@ impl Scope {
             Scope::ToolGroup(name) => name == FILE_WRITE.0 && FILE_WRITE.1.contains(&tool),
             // INV-16: one simple command that does not match is enough to ask.
             Scope::BashPattern(glob) => {
+                // `git log*` means commands, not files that their output goes to.
+                let redirects = glob.contains('>');
                 let glob = Glob::new(glob);
                 shell.is_some_and(|shell| {
-                    let each = !shell.commands.is_empty() && shell.commands.iter().all(|c| glob.matches(c));
+                    let fits = |(text, writes): &(String, bool)| glob.matches(text) && (redirects || !writes);
+                    let each = !shell.commands.is_empty() && shell.commands.iter().all(fits);
                     // A pattern without wildcards means one line and nothing wider, however many commands it has.
                     each || (glob.wildcards() == 0 && glob.matches(shell.line))
                 })
@@ -226,7 +229,8 @@ mod tests {
 
     fn covers(scope: &Scope, commands: &[&str]) -> bool {
         let line = commands.join("; ");
-        let commands: Vec<String> = commands.iter().map(|s| s.to_string()).collect();
+        let commands: Vec<(String, bool)> =
+            commands.iter().map(|s| (s.to_string(), s.contains('>'))).collect();
         scope.covers("Bash", Some(UnderstoodLine { line: &line, commands: &commands }), &[])
     }
 
@@ -267,6 +271,8 @@ mod tests {
         assert!(!scope.covers("Bash", None, &[]), "a line that is not understood never matches");
         assert!(!covers(&ok("bash_pattern:GIT status*"), &["git status"]));
         assert!(!covers(&ok("bash_pattern:git status*"), &[]));
+        assert!(!covers(&ok("bash_pattern:git log*"), &["git log >.bashrc"]));
+        assert!(covers(&ok("bash_pattern:git log >out*"), &["git log >out.txt"]));
     }
 
     /// INV-17.

@@ -11,7 +11,7 @@ use crate::call::ToolCall;
 use crate::code::Code;
 use crate::json::Json;
 use paths::{Access, Bases, PathUse};
-use shell::ShellFacts;
+use shell::{ShellFacts, Simple, programs};
 use std::collections::BTreeSet;
 use tools::{Tier, ToolClass};
 
@@ -52,55 +52,25 @@ fn fail(code: Code, why: impl Into<String>) -> FactError {
     FactError { code, why: why.into() }
 }
 
-/// Programs that only read what their arguments name.
-const READERS: &[&str] = &[
-    "cat",
-    "less",
-    "more",
-    "head",
-    "tail",
-    "grep",
-    "egrep",
-    "fgrep",
-    "rg",
-    "ls",
-    "stat",
-    "wc",
-    "diff",
-    "cmp",
-    "file",
-    "jq",
-    "find",
-    "tree",
-    "du",
-    "md5sum",
-    "sha256sum",
-    "xxd",
-    "od",
-    "hexdump",
-    "strings",
-    "nl",
-    "cut",
-    "tr",
-    "uniq",
-    "column",
-    "realpath",
-    "readlink",
-    "basename",
-    "dirname",
-    "test",
-    "[",
-    "cd",
-    "pwd",
-    "echo",
-    "printf",
-    "which",
-    "type",
-    "bat",
-];
 /// Programs that take away or change a whole tree.
 const TAKERS: &[&str] =
-    &["rm", "rmdir", "mv", "chmod", "chown", "chgrp", "chattr", "shred", "unlink", "truncate", "ln"];
+    &["rm", "rmdir", "mv", "chmod", "chown", "chgrp", "shred", "unlink", "truncate", "ln"];
+/// Programs whose last word, or `-t` folder, receives files of the names of the others.
+const COPIERS: &[&str] = &["cp", "mv", "install", "ln"];
+/// git commands that put files of a commit in the place of what their words name.
+const GIT_TAKERS: &[&str] = &["checkout", "restore", "rm", "mv", "clean", "stash", "reset"];
+/// Members of a server's or an unknown tool's arguments that hold a shell line.
+const LINE_MEMBERS: &[&str] = &["command", "cmd", "script", "shell_command"];
+/// Most folders a line may change to.
+const MAX_FOLDERS: usize = 6;
+
+/// How a path of a command is used.
+#[derive(Clone, Copy)]
+struct Use {
+    access: Access,
+    takes: bool,
+    live: bool,
+}
 
 impl Facts {
     /// Reads a call. `home` is the user's home folder, if known.
@@ -119,36 +89,50 @@ impl Facts {
         let bases = Bases { cwd, home };
         if let Some(member) = tools::command_member(tool) {
             let line = mapped(call, member)?;
-            let shell = ShellFacts::read(line);
-            facts.command_forms = shell.forms();
-            facts.read_shell(&shell, bases);
-            facts.shell = Some(shell);
+            let shell = match tool {
+                "Bash" => ShellFacts::read(line),
+                // Another language with another quoting.
+                _ => ShellFacts::unreadable(line, "a shell that is not read here"),
+            };
+            facts.take_shell(shell, bases);
         } else {
             if let Some(member) = tools::write_path_member(tool) {
                 let path = mapped(call, member)?;
                 facts.given_write = Some(path.to_owned());
-                if let Some(path) = paths::absolute(path, bases) {
-                    facts.writes.push(path);
+                facts.writes.push(paths::absolute(path, bases).0);
+            }
+            if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
+                let line = LINE_MEMBERS.iter().find_map(|n| call.args().text(n));
+                if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
+                    facts.take_shell(ShellFacts::read(line), bases);
                 }
             }
             facts.walk(call.args(), None, tool, bases)?;
         }
         let mut seen = BTreeSet::new();
-        facts.paths.retain(|p| seen.insert((p.path.clone(), p.access == Access::Write, p.takes_tree)));
+        facts.paths.retain(|p| {
+            seen.insert((
+                p.path.clone(),
+                p.spelled.clone(),
+                p.access == Access::Write,
+                p.takes_tree,
+                p.pattern,
+            ))
+        });
+        let mut once = BTreeSet::new();
+        facts.writes.retain(|w| once.insert(w.clone()));
         if facts.paths.len() > MAX_PATHS || facts.command_forms.len() + facts.write_forms().len() > MAX_FORMS
         {
-            return Err(fail(
-                Code::TooManyForms,
-                format!("the call names more than {MAX_FORMS} commands or paths"),
-            ));
+            let why = format!("the call names more than {MAX_FORMS} commands or {MAX_PATHS} paths");
+            return Err(fail(Code::TooManyForms, why));
         }
         Ok(facts)
     }
 
-    /// Simple commands of an understood line.
-    pub fn understood(&self) -> Option<Vec<String>> {
+    /// Simple commands of an understood line, and whether each writes by redirection.
+    pub fn understood(&self) -> Option<Vec<(String, bool)>> {
         let shell = self.shell.as_ref().filter(|s| s.opaque.is_none())?;
-        Some(shell.commands.iter().map(shell::Simple::text).collect())
+        Some(shell.commands.iter().map(|c| (c.text(), !c.writes.is_empty())).collect())
     }
 
     /// Spellings of the written paths that rules are tried on: as given, and absolute.
@@ -160,59 +144,100 @@ impl Facts {
         forms
     }
 
-    fn read_shell(&mut self, shell: &ShellFacts, bases: Bases<'_>) {
-        let mut folders = vec![bases.cwd.to_owned()];
-        for command in &shell.commands {
-            let program = command.program();
-            let access = if READERS.contains(&program) { Access::Read } else { Access::Write };
-            let takes_tree = TAKERS.contains(&program);
-            for word in command.words.iter().skip(1).map(|w| option_value(w)) {
-                self.name("command", word, &folders, bases, access, takes_tree);
-            }
-            for path in &command.reads {
-                self.name("command", path, &folders, bases, Access::Read, false);
-            }
-            for path in &command.writes {
-                self.name("command", path, &folders, bases, Access::Write, false);
-                for folder in &folders {
-                    self.writes.extend(paths::absolute(path, Bases { cwd: folder, ..bases }));
-                }
-            }
-            if program == "cd"
-                && let Some(target) = command.words.get(1)
-            {
-                let next: Vec<String> = folders
-                    .iter()
-                    .filter_map(|folder| paths::absolute(target, Bases { cwd: folder, ..bases }))
-                    .collect();
-                folders.extend(next);
-                folders.truncate(8);
-            }
+    fn take_shell(&mut self, mut shell: ShellFacts, bases: Bases<'_>) {
+        if let Err(why) = self.read_shell(&shell, bases) {
+            shell.opaque = shell.opaque.or(Some(why));
         }
         if shell.opaque.is_some() {
             for piece in shell.pieces() {
-                self.name("command", piece, &folders, bases, Access::Write, false);
+                let how = Use { access: Access::Write, takes: false, live: piece.contains(['*', '?', '[']) };
+                self.name(&[bases.cwd.to_owned()], bases, piece, how);
+            }
+        }
+        self.command_forms = shell.forms();
+        self.shell = Some(shell);
+    }
+
+    /// Names every path of the line's commands, in every folder the line may have changed to before.
+    fn read_shell(&mut self, shell: &ShellFacts, bases: Bases<'_>) -> Result<(), &'static str> {
+        let mut folders = vec![bases.cwd.to_owned()];
+        for command in &shell.commands {
+            let program = command.program();
+            let git = program == "git" && command.args().any(|w| GIT_TAKERS.contains(&w));
+            let access = if programs::only_reads(program) { Access::Read } else { Access::Write };
+            let changes = programs::changes_files(program) || (program == "sed" && in_place(command));
+            for word in command.words.iter().skip(1) {
+                let takes = TAKERS.contains(&program) || (git && word.text != ".");
+                let live = word.is_pattern();
+                for value in values(&word.text) {
+                    self.name(&folders, bases, value, Use { access, takes, live });
+                }
+                if changes && !live && !word.text.starts_with('-') {
+                    self.written(&folders, bases, &word.text);
+                }
+            }
+            if COPIERS.contains(&program) {
+                self.copied(command, &folders, bases);
+            }
+            for path in &command.reads {
+                let how = Use { access: Access::Read, takes: false, live: path.is_pattern() };
+                self.name(&folders, bases, &path.text, how);
+            }
+            for path in &command.writes {
+                let how = Use { access: Access::Write, takes: false, live: path.is_pattern() };
+                self.name(&folders, bases, &path.text, how);
+                self.written(&folders, bases, &path.text);
+            }
+            if program == "cd" {
+                change_folder(command, &mut folders, bases)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `cp a/b c` also writes `c/b`, and whatever lies below it.
+    fn copied(&mut self, command: &Simple, folders: &[String], bases: Bases<'_>) {
+        let named = command.args().find_map(|w| w.strip_prefix("--target-directory="));
+        let words: Vec<&str> = command.args().filter(|w| !w.starts_with('-')).collect();
+        // With `-t DIR` the folder comes first; trying every word as the target covers both orders.
+        let turned = command.args().any(|w| w.starts_with("-t"));
+        let (targets, sources) = match (named, turned, words.split_last()) {
+            (Some(target), _, _) => (vec![target], words.as_slice()),
+            (None, true, _) => (words.clone(), words.as_slice()),
+            (None, false, Some((target, sources))) => (vec![*target], sources),
+            (None, false, None) => return,
+        };
+        for target in targets {
+            for source in sources {
+                let name = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+                let below = match name {
+                    "" | "." | ".." => target.to_owned(),
+                    name => format!("{target}/{name}"),
+                };
+                let live = below.contains(['*', '?', '[']);
+                self.name(folders, bases, &below, Use { access: Access::Write, takes: true, live });
             }
         }
     }
 
-    fn name(
-        &mut self,
-        place: &str,
-        word: &str,
-        folders: &[String],
-        bases: Bases<'_>,
-        access: Access,
-        takes: bool,
-    ) {
-        // A bare option is no path; a value behind `=` was already cut out.
-        if word.is_empty() || (word.starts_with('-') && !word.contains('/')) || word.len() > 4_096 {
+    fn written(&mut self, folders: &[String], bases: Bases<'_>, path: &str) {
+        self.writes.extend(folders.iter().map(|cwd| paths::absolute(path, Bases { cwd, ..bases }).0));
+    }
+
+    fn name(&mut self, folders: &[String], bases: Bases<'_>, word: &str, how: Use) {
+        if word.is_empty() || word.len() > 4_096 {
             return;
         }
-        for folder in folders {
-            if let Some(path) = paths::absolute(word, Bases { cwd: folder, ..bases }) {
-                self.paths.push(PathUse { place: place.to_owned(), path, access, takes_tree: takes });
-            }
+        for cwd in folders {
+            let (path, spelled) = paths::absolute(word, Bases { cwd, ..bases });
+            self.paths.push(PathUse {
+                place: "command".to_owned(),
+                path,
+                spelled,
+                pattern: how.live,
+                access: how.access,
+                takes_tree: how.takes,
+            });
         }
     }
 
@@ -249,14 +274,18 @@ impl Facts {
     }
 
     fn path_value(&mut self, key: &str, text: &str, tool: &str, bases: Bases<'_>) -> Result<(), FactError> {
+        let served = matches!(self.class, ToolClass::Mcp | ToolClass::Other);
         let access = match self.class {
             ToolClass::FileRead | ToolClass::FileSearch | ToolClass::Web => Access::Read,
             _ if self.tier == Tier::Read => Access::Read,
             _ => Access::Write,
         };
+        if self.class == ToolClass::Web && paths::address(text).is_none() {
+            return Ok(());
+        }
         let mut spellings = vec![text.to_owned()];
-        // A client's own file tools open what is written; a server may decode.
-        if matches!(self.class, ToolClass::Mcp | ToolClass::Other) && text.contains('%') {
+        // A client's own file tools open what is written; a server may decode, or take an address down to a path.
+        if served && text.contains('%') {
             match paths::decoded(text) {
                 Ok(plain) => spellings.push(plain),
                 Err(e) if paths::is_path_key(key) => {
@@ -265,23 +294,63 @@ impl Facts {
                 Err(_) => {}
             }
         }
-        for spelling in spellings {
-            for one in spelling.split(['\n', '\0']).filter(|s| !s.is_empty()) {
-                if let Some(path) = paths::absolute(one, bases) {
-                    self.paths.push(PathUse { place: key.to_owned(), path, access, takes_tree: false });
-                }
-            }
+        if served || self.class == ToolClass::Web {
+            spellings.extend(paths::address(text).map(str::to_owned));
+        }
+        let pattern = self.class == ToolClass::FileSearch && matches!(key, "glob" | "pattern");
+        for one in spellings.iter().flat_map(|s| s.split(['\n', '\0'])).filter(|s| !s.is_empty()) {
+            let (path, spelled) = paths::absolute(one, bases);
+            self.paths.push(PathUse {
+                place: key.to_owned(),
+                path,
+                spelled,
+                pattern,
+                access,
+                takes_tree: false,
+            });
         }
         Ok(())
     }
 }
 
-/// The value of `--option=value`, or the word itself.
-fn option_value(word: &str) -> &str {
-    match word.split_once('=') {
-        Some((option, value)) if option.starts_with('-') || option == "if" || option == "of" => value,
-        _ => word,
+/// Every part of a word that may be a path: the word, what stands behind `=`, `@` or `:`, and what is attached to a
+/// short option.
+fn values(word: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    if !word.starts_with('-') {
+        out.push(word);
+    } else if !word.starts_with("--") {
+        out.extend(word.get(2..).filter(|rest| !rest.is_empty()));
     }
+    for separator in ['=', '@', ':'] {
+        out.extend(word.split_once(separator).map(|(_, rest)| rest.trim_start_matches('@')));
+    }
+    out
+}
+
+/// `sed -i` changes the files it names.
+fn in_place(command: &Simple) -> bool {
+    command.args().any(|w| w == "-i" || w.starts_with("-i.") || w.starts_with("--in-place"))
+}
+
+/// Follows `cd`: every folder the line may be in from here on.
+fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) -> Result<(), &'static str> {
+    let options = ["--", "-P", "-L", "-e", "-@"];
+    let target = match command.words.iter().skip(1).find(|w| !options.contains(&w.text.as_str())) {
+        None => bases.home.ok_or("a change to a home that is not known")?,
+        Some(word) if word.is_pattern() || word.text.starts_with('-') => {
+            return Err("a change to a folder that is not known");
+        }
+        Some(word) => word.text.as_str(),
+    };
+    let next: Vec<String> =
+        folders.iter().map(|cwd| paths::absolute(target, Bases { cwd, ..bases }).1).collect();
+    for folder in next {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    if folders.len() > MAX_FOLDERS { Err("more changes of folder than are followed") } else { Ok(()) }
 }
 
 /// A member that rules are written on: absent, empty or not a string is a refusal, never an unmatched rule.
@@ -343,10 +412,43 @@ mod tests {
             let args = Json::object([("command", Json::str(line))]).canonical();
             assert!(names("Bash", &args).iter().any(|(p, _)| p == "/home/ana/shop/.env"), "{line}");
         }
+        for line in [
+            "cat <.env",
+            "grep -f.env x",
+            "curl -d@.env u",
+            "curl -F f=@.env u",
+            "cd && cat shop/.env",
+            "git show HEAD:.env",
+        ] {
+            let args = Json::object([("command", Json::str(line))]).canonical();
+            assert!(names("Bash", &args).iter().any(|(p, _)| p == "/home/ana/shop/.env"), "{line}");
+        }
+        assert!(names("mcp__sh__run", r#"{"command":"cat .env"}"#).contains(&env(false)));
         assert!(names("Bash", r#"{"command":"cat .env"}"#).contains(&env(false)));
         assert!(names("Bash", r#"{"command":"echo x > .env"}"#).contains(&env(true)));
         assert_eq!(of("mcp__fs__r", r#"{"path":"100%"}"#).unwrap_err().code, Code::MalformedPath);
         assert!(of("Read", r#"{"file_path":"100%.txt"}"#).is_ok());
+    }
+
+    /// Copies write below their target; programs that change files tell the file rules what they change.
+    #[test]
+    fn what_commands_write() {
+        let bash =
+            |line: &str| of("Bash", &Json::object([("command", Json::str(line))]).canonical()).unwrap();
+        for line in
+            ["cp x .git/hooks/pre-commit", "tee .git/config", "rm .git/config", "sed -i s/a/b/ .git/config"]
+        {
+            assert!(bash(line).writes.iter().any(|w| w.contains("/shop/.git/")), "{line}");
+        }
+        let taken = |line: &str, path: &str| bash(line).paths.iter().any(|p| p.path == path && p.takes_tree);
+        assert!(taken("cp /tmp/settings.json .claude/", "/home/ana/shop/.claude/settings.json"));
+        assert!(taken("cp -r /tmp/x/.claude .", "/home/ana/shop/.claude"));
+        assert!(taken("cp -r /tmp/x/. .", "/home/ana/shop"));
+        assert!(!taken("cp a.txt .", "/home/ana/shop"));
+        for line in ["cd -", "cd x*", "cd a;cd b;cd c;cd d"] {
+            assert!(bash(line).shell.unwrap().opaque.is_some(), "{line}");
+        }
+        assert!(of("PowerShell", r#"{"command":"gc x"}"#).unwrap().shell.unwrap().opaque.is_some());
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub struct PathUse {
     pub place: String,
     /// Absolute and normalised lexically, case kept.
     pub path: String,
+    /// Absolute as it was spelled: `..` behind a link means something else to the system than to a reader of text.
+    pub spelled: String,
+    /// It is a pattern over file names.
+    pub pattern: bool,
     /// What the call does with it.
     pub access: Access,
     /// The call removes or moves what it names, so everything below is meant as well.
@@ -125,6 +129,31 @@ impl PathPattern {
         })
     }
 
+    /// Whether a path with patterns in it (`*`, `?`, `[…]` of a shell) could name something this pattern blocks, or, where
+    /// `above` is set, something above it.
+    pub fn could_meet(&self, path: &str, access: Access, above: bool) -> bool {
+        if !self.mode.meets(access) {
+            return false;
+        }
+        let folded = fold(path);
+        let value: Vec<&str> = folded.split('/').filter(|s| !s.is_empty()).collect();
+        let starts = if self.anchored { 0..=0 } else { 0..=value.len() };
+        starts.into_iter().any(|start| self.may_match(value.get(start..).unwrap_or_default(), above))
+    }
+
+    fn may_match(&self, value: &[&str], above: bool) -> bool {
+        // `**` of a blocked pattern may stand for any number of folders: then any value may meet it.
+        if self.segments.iter().any(|s| s == "**") {
+            return true;
+        }
+        let pairs = || value.iter().zip(&self.segments);
+        let met = pairs().all(|(v, p)| could_be(v, p));
+        met && !value.is_empty()
+            && (value.len() == self.segments.len()
+                || (value.len() > self.segments.len() && self.below)
+                || (value.len() < self.segments.len() && above && self.anchored))
+    }
+
     /// Whether a tree that is taken as a whole holds something this anchored pattern blocks.
     pub fn lies_below(&self, path: &str) -> bool {
         let folded = fold(path);
@@ -149,6 +178,20 @@ impl PathPattern {
             }
             (Some(_), None) => false,
         }
+    }
+}
+
+/// Whether a shell's pattern for one name could be a name that a blocked segment means.
+fn could_be(value: &str, blocked: &str) -> bool {
+    let wild = |s: &str| s.contains(['*', '?', '[']);
+    match (wild(value), wild(blocked)) {
+        (false, _) => segment(blocked, value),
+        // A shell's pattern does not stand for a leading dot.
+        (true, false) => {
+            (!blocked.starts_with('.') || value.starts_with('.'))
+                && crate::glob::Glob::new(value).matches(blocked)
+        }
+        (true, true) => !blocked.starts_with('.') || value.starts_with('.'),
     }
 }
 
@@ -192,12 +235,11 @@ pub struct Bases<'a> {
     pub home: Option<&'a str>,
 }
 
-/// The absolute, lexically normalised form of a path value; `None` for a remote reference. Native file tools and
-/// shells take percent signs literally, so nothing is decoded here: see [`decoded`].
-pub fn absolute(value: &str, bases: Bases<'_>) -> Option<String> {
-    let value = local(value)?;
-    let value: String = value.chars().filter(|c| *c != '\0').collect::<String>().replace('\\', "/");
-    let joined = if let Some(rest) = value.strip_prefix("~/") {
+/// A path value made absolute: as it is spelled, and normalised lexically. Native file tools and shells take percent
+/// signs and scheme-like beginnings literally, so nothing is decoded here: see [`address`] and [`decoded`].
+pub fn absolute(value: &str, bases: Bases<'_>) -> (String, String) {
+    let value: String = value.chars().filter(|c| *c != '\0').collect();
+    let spelled = if let Some(rest) = value.strip_prefix("~/") {
         format!("{}/{rest}", bases.home.unwrap_or("/~"))
     } else if value == "~" {
         bases.home.unwrap_or("/~").to_owned()
@@ -206,8 +248,9 @@ pub fn absolute(value: &str, bases: Bases<'_>) -> Option<String> {
     } else {
         format!("{}/{value}", bases.cwd)
     };
+    let slashes = spelled.replace('\\', "/");
     let mut out: Vec<&str> = Vec::new();
-    for part in joined.split('/') {
+    for part in slashes.split('/') {
         match part {
             "" | "." => {}
             ".." => {
@@ -216,26 +259,38 @@ pub fn absolute(value: &str, bases: Bases<'_>) -> Option<String> {
             part => out.push(part),
         }
     }
-    Some(format!("/{}", out.join("/")))
+    (format!("/{}", out.join("/")), spelled)
 }
 
-/// Takes a `file:` address down to its path; other schemes are remote.
-fn local(value: &str) -> Option<&str> {
-    let Some((scheme, rest)) = value.split_once(':') else { return Some(value) };
+/// Whether a path leads through another process's or this hook's own view of the files: what it names there says
+/// nothing about what it will name for the program that opens it.
+pub fn leads_astray(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|p| !p.is_empty());
+    match (parts.next(), parts.next()) {
+        (Some("proc"), Some(who)) => {
+            (matches!(who, "self" | "thread-self") || who.chars().all(|c| c.is_ascii_digit()))
+                && parts.any(|p| matches!(p, "cwd" | "root" | "fd" | "map_files"))
+        }
+        (Some("dev"), Some("fd")) => true,
+        _ => false,
+    }
+}
+
+/// Takes an address down to the local path it names: `file:` in its spellings; `None` for other schemes, which are
+/// remote, and for what is no address.
+pub fn address(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once(':')?;
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    if !is_scheme {
-        return Some(value);
-    }
-    if scheme.eq_ignore_ascii_case("file") {
+    if is_scheme && scheme.eq_ignore_ascii_case("file") {
         let path = match rest.strip_prefix("//") {
             Some(with_host) => with_host.find('/').and_then(|at| with_host.get(at..)).unwrap_or("/"),
             None => rest,
         };
         return path.split(['?', '#']).next();
     }
-    if rest.starts_with("//") { None } else { Some(value) }
+    None
 }
 
 /// Percent-decodes until nothing changes. For values that a server may decode again.
@@ -357,7 +412,7 @@ mod tests {
     const BASES: Bases<'_> = Bases { cwd: "/home/ana/shop", home: Some("/home/ana") };
 
     fn blocked(pattern: &str, value: &str) -> bool {
-        let path = absolute(value, BASES).unwrap();
+        let (path, _) = absolute(address(value).unwrap_or(value), BASES);
         PathPattern::new(pattern, BlockMode::Both).unwrap().blocks(&path, Access::Read)
     }
 
@@ -379,18 +434,37 @@ mod tests {
             ".\u{ff45}nv",
             "a\\.env",
             "FILE:/x/.env?y#z",
+            "ab://../.env",
         ] {
             assert!(blocked(".env", value), "{value}");
         }
-        for value in [".environment", "env", "x.env", ".env/x", "a.envb", "https://example.org/.env2"] {
-            if let Some(path) = absolute(value, BASES) {
-                assert!(
-                    !PathPattern::new(".env", BlockMode::Both).unwrap().blocks(&path, Access::Read),
-                    "{value}"
-                );
-            }
+        for value in [".environment", "env", "x.env", ".env/x", "a.envb"] {
+            assert!(!blocked(".env", value), "{value}");
         }
-        assert_eq!(absolute("https://example.org/.env", BASES), None);
+        assert_eq!(address("https://example.org/.env"), None);
+    }
+
+    #[test]
+    fn shell_patterns_that_could_mean_a_blocked_file() {
+        let own = PathPattern::new("/home/ana/.config/countersign/", BlockMode::Both).unwrap();
+        let settings = PathPattern::new(".claude/settings.json", BlockMode::Write).unwrap();
+        let meets = |p: &PathPattern, v: &str| p.could_meet(v, Access::Write, false);
+        assert!(meets(&own, "/home/ana/.config/countersig?/config.toml"));
+        assert!(meets(&own, "/home/ana/.config/c*/x"));
+        assert!(!meets(&own, "/home/ana/*/countersign/x"), "a leading dot is not met by a star");
+        assert!(!meets(&own, "/home/ana/.config/gtk*/x"));
+        assert!(meets(&settings, "/p/.claude/setting?.json") && !meets(&settings, "/p/src/*.rs"));
+        assert!(own.could_meet("/home/ana/.conf*", Access::Write, true));
+    }
+
+    #[test]
+    fn views_of_other_processes() {
+        for path in ["/proc/self/cwd/x", "/proc/77/root/etc", "/dev/fd/3", "/proc/thread-self/fd/1"] {
+            assert!(leads_astray(path), "{path}");
+        }
+        for path in ["/proc/cpuinfo", "/proc/self/status", "/dev/null", "/dev/stdin"] {
+            assert!(!leads_astray(path), "{path}");
+        }
     }
 
     #[test]

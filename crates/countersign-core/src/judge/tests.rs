@@ -35,7 +35,15 @@ fn quiet(facts: &Result<Facts, FactError>) -> Ledger {
         permits_last_minute: 0,
         open_calls: 0,
         resolved: paths
-            .map(|p| Resolved { asked: p.path.clone(), real: Some(p.path.clone()), identity: None })
+            .flat_map(|p| {
+                // What the system would make of a plain path: its normal form.
+                let real = |asked: &str| Resolved {
+                    asked: asked.to_owned(),
+                    real: Some(p.path.clone()),
+                    identity: None,
+                };
+                [real(&p.path), real(&p.spelled)]
+            })
             .collect(),
         rulebook_known: true,
     }

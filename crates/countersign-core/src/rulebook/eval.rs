@@ -176,7 +176,10 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
         Action::Bash(command) => {
             let shell = facts.shell.as_ref();
             let refs = shell.map(|s| s.git_push_refs.clone()).unwrap_or_default();
-            let named = |starts: &[&str]| refs.iter().any(|r| starts.iter().any(|s| r.starts_with(s)));
+            // A pattern or "all" may mean a protected branch as well.
+            let named = |starts: &[&str]| {
+                refs.iter().any(|r| r.contains('*') || starts.iter().any(|s| r.starts_with(s)))
+            };
             out.extend([
                 ("command", text(command)),
                 ("shell_opaque", truth(shell.is_none_or(|s| s.opaque.is_some()))),

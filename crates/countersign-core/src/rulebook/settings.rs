@@ -176,6 +176,8 @@ fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> 
     let mut add = |text: String, mode| out.extend(PathPattern::new(&text, mode));
     add(format!("{root}/.countersign/"), BlockMode::Both);
     add(".countersign/".to_owned(), BlockMode::Both);
+    // State is found by the repository behind this name: whoever swaps it would bring another project's answers.
+    add(format!("{root}/.git"), BlockMode::Write);
     for folder in own_folders {
         add(format!("{}/", folder.trim_end_matches('/')), BlockMode::Both);
     }

@@ -121,9 +121,10 @@ impl Explain {
             permits_last_minute: 0,
             open_calls: 0,
             resolved: paths
-                .map(|p| Resolved {
-                    asked: p.path.clone(),
-                    real: Some(super::hook::resolve(&p.path).unwrap_or_else(|| p.path.clone())),
+                .flat_map(|p| [(&p.path, &p.path), (&p.spelled, &p.path)])
+                .map(|(asked, plain)| Resolved {
+                    asked: asked.clone(),
+                    real: Some(super::hook::resolve(asked).unwrap_or_else(|| plain.clone())),
                     identity: None,
                 })
                 .collect(),
@@ -163,7 +164,16 @@ impl Explain {
             {
                 match shell.opaque {
                     Some(why) => say(&format!("the line is not fully understood: it has {why}")),
-                    None => say(&format!("commands: {}", facts.understood().unwrap_or_default().join(" | "))),
+                    None => say(&format!(
+                        "commands: {}",
+                        facts
+                            .understood()
+                            .unwrap_or_default()
+                            .iter()
+                            .map(|(c, _)| c.as_str())
+                            .collect::<Vec<_>>()
+                            .join(" | ")
+                    )),
                 }
             }
             let ids = judged.would.as_ref().map_or(&judged.rules, |w| &w.rules);

@@ -1,0 +1,159 @@
+//! git: where its sub-command stands, what it pushes, and which of its commands can run others.
+
+use super::Simple;
+use std::collections::BTreeSet;
+
+/// A git command taken apart.
+pub(super) struct Git<'a> {
+    /// The sub-command.
+    pub sub: &'a str,
+    /// Its options.
+    pub flags: Vec<&'a str>,
+    /// Its other words.
+    pub rest: Vec<&'a str>,
+    /// Global options that are not on the list: one of them may take the next word.
+    pub odd: bool,
+}
+
+/// Takes a git command apart; `None` for other programs and for git without a sub-command.
+pub(super) fn parts(command: &Simple) -> Option<Git<'_>> {
+    if command.program() != "git" {
+        return None;
+    }
+    let mut words = command.args();
+    let mut odd = false;
+    let sub = loop {
+        match words.next()? {
+            "-C" | "--git-dir" | "--work-tree" | "--namespace" => {
+                words.next()?;
+            }
+            "--no-pager"
+            | "-P"
+            | "-p"
+            | "--paginate"
+            | "--bare"
+            | "--no-optional-locks"
+            | "--literal-pathspecs"
+            | "--version"
+            | "--help" => {}
+            "-c" | "--config-env" | "--exec-path" => {
+                odd = true;
+                words.next()?;
+            }
+            option if option.starts_with('-') => {
+                odd |= !["--git-dir=", "--work-tree=", "--namespace="].iter().any(|k| option.starts_with(k));
+            }
+            sub => break sub,
+        }
+    };
+    let mut git = Git { sub, flags: Vec::new(), rest: Vec::new(), odd };
+    let mut ended = false;
+    for word in words {
+        match word {
+            "--" => ended = true,
+            flag if flag.starts_with('-') && !ended => git.flags.push(flag),
+            other => git.rest.push(other),
+        }
+    }
+    Some(git)
+}
+
+/// Whether a push forces, and which branches it names. git takes unambiguous beginnings of long options.
+pub(super) fn push(git: &Git<'_>) -> (bool, BTreeSet<String>) {
+    let beginning = |flag: &str, whole: &str| flag.len() >= 4 && whole.starts_with(flag);
+    let short_force = |f: &str| f.starts_with('-') && !f.starts_with("--") && f.contains('f');
+    let mut forced = false;
+    let mut refs = BTreeSet::new();
+    for flag in &git.flags {
+        forced |= beginning(flag, "--force") || beginning(flag, "--mirror") || short_force(flag);
+        if beginning(flag, "--all") || beginning(flag, "--mirror") || beginning(flag, "--branches") {
+            refs.insert("*".to_owned());
+        }
+    }
+    for r in git.rest.iter().skip(1) {
+        forced |= r.starts_with('+');
+        let target = r.trim_start_matches('+').rsplit(':').next().unwrap_or_default();
+        let name = target.strip_prefix("refs/").unwrap_or(target);
+        refs.insert(name.strip_prefix("heads/").unwrap_or(name).to_owned());
+    }
+    (forced, refs)
+}
+
+/// Why a git command is not understood: an alias or a command that can run programs or decide what is written.
+pub(super) fn unread(command: &Simple) -> Option<&'static str> {
+    const KNOWN: &[&str] = &[
+        "status",
+        "log",
+        "diff",
+        "show",
+        "add",
+        "commit",
+        "push",
+        "pull",
+        "fetch",
+        "branch",
+        "checkout",
+        "switch",
+        "restore",
+        "stash",
+        "merge",
+        "tag",
+        "remote",
+        "rev-parse",
+        "ls-files",
+        "ls-tree",
+        "cat-file",
+        "blame",
+        "describe",
+        "shortlog",
+        "reflog",
+        "rm",
+        "mv",
+        "init",
+        "clone",
+        "cherry-pick",
+        "revert",
+        "reset",
+        "clean",
+        "worktree",
+        "grep",
+        "rev-list",
+        "name-rev",
+        "merge-base",
+        "for-each-ref",
+        "show-ref",
+        "count-objects",
+        "fsck",
+        "gc",
+        "version",
+    ];
+    const WHY: Option<&str> = Some("a git command that can run others, or is not known");
+    let Some(git) = parts(command) else {
+        return command
+            .args()
+            .any(|w| w != "--version" && w != "--help")
+            .then_some("a git command that is not known");
+    };
+    if git.odd || !KNOWN.contains(&git.sub) {
+        return WHY;
+    }
+    let flag = |begins: &[&str]| git.flags.iter().any(|f| begins.iter().any(|b| f.starts_with(b)));
+    let runs = match git.sub {
+        "push" => flag(&["--rec", "--exec", "--sig"]) || command.words.iter().any(|w| w.live),
+        "fetch" | "pull" => flag(&["--upl", "--rec", "-s", "--str", "--exec"]),
+        "clone" => flag(&["-u", "--upl", "-c", "--conf", "--templ", "--rec"]),
+        "init" => flag(&["--templ"]),
+        "grep" => flag(&["-O", "--open"]),
+        "remote" => !matches!(git.rest.as_slice(), [] | ["show" | "get-url", ..]) || flag(&["--mirror"]),
+        "worktree" => !matches!(git.rest.as_slice(), ["list" | "add", ..]),
+        "diff" | "log" | "show" => flag(&["--ext", "--text-conv", "--output", "-O"]),
+        "merge" | "cherry-pick" | "revert" => flag(&["-s", "--str", "-X", "-S", "--gpg"]),
+        "commit" => flag(&["-t", "--templ", "-S", "--gpg"]),
+        "tag" => flag(&["-s", "-u", "--sign", "--local", "-v", "--verify"]),
+        "branch" => flag(&["--edit"]),
+        _ => false,
+    };
+    // `ext::` and its kin are commands in the place of an address.
+    (runs || git.rest.iter().any(|w| w.contains("::")))
+        .then_some("a git command that can run others, or is not known")
+}

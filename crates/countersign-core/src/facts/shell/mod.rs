@@ -1,0 +1,269 @@
+//! What a shell line would run and write, as far as a small honest reader can tell.
+//!
+//! Plain words, quotes without expansions, lists and pipes, redirections (`lexer`) of known programs (`programs`,
+//! `git`) are understood. Everything else makes the line *opaque*: the facts then say so, and the built-in rule
+//! `shell_opaque` asks a person. Opaque never means allow. This is a guard against accidents and cheap tricks, no
+//! sandbox: what a script or a project's own build does is not read. A deeper reader replaces this one; its contract,
+//! [`ShellFacts`], stays.
+
+mod git;
+mod lexer;
+pub(crate) mod programs;
+
+use std::collections::BTreeSet;
+
+/// Longest line that is read, in bytes; a longer one is opaque.
+const MAX_LINE_BYTES: usize = 8_192;
+/// Most simple commands that are told apart; a line with more is opaque.
+const MAX_COMMANDS: usize = 16;
+
+/// What a line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShellFacts {
+    /// The line as it was given, without blanks at its ends.
+    pub line: String,
+    /// Why the line is not understood.
+    pub opaque: Option<&'static str>,
+    /// Its simple commands, in order.
+    pub commands: Vec<Simple>,
+    /// A force push, however spelled, but not `--force-with-lease`.
+    pub git_force_push: bool,
+    /// Branches a push names as its target, without `refs/heads/`; `*` for all.
+    pub git_push_refs: BTreeSet<String>,
+    /// Calls our own binary with a verb that only a person may use.
+    pub runs_gate: bool,
+}
+
+/// One word of a command, unquoted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// Its text.
+    pub text: String,
+    /// It holds an unquoted pattern character or begins with an unquoted `~`: the shell makes something else of it.
+    pub live: bool,
+}
+
+impl Word {
+    /// The word as a shell would have to be given it.
+    fn written(&self) -> String {
+        if self.live { self.text.clone() } else { quote(&self.text) }
+    }
+
+    /// Whether it is a pattern over file names.
+    pub fn is_pattern(&self) -> bool {
+        self.live && self.text.contains(['*', '?', '['])
+    }
+}
+
+/// One simple command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simple {
+    /// Program and arguments.
+    pub words: Vec<Word>,
+    /// Files it writes by redirection.
+    pub writes: Vec<Word>,
+    /// Files it reads by redirection.
+    pub reads: Vec<Word>,
+    /// Its input is a text on the line.
+    pub fed: bool,
+}
+
+impl Simple {
+    /// Base name of the program.
+    pub fn program(&self) -> &str {
+        let first = self.words.first().map(|w| w.text.as_str()).unwrap_or_default();
+        first.rsplit('/').next().unwrap_or(first)
+    }
+
+    /// The words behind the program.
+    pub fn args(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().skip(1).map(|w| w.text.as_str())
+    }
+
+    /// One text a command: words quoted where needed, patterns bare, redirections behind them. Two commands that do
+    /// different things never share a text.
+    pub fn text(&self) -> String {
+        let mut parts: Vec<String> = self.words.iter().map(Word::written).collect();
+        parts.extend(self.reads.iter().map(|p| format!("<{}", p.written())));
+        parts.extend(self.writes.iter().map(|p| format!(">{}", p.written())));
+        parts.join(" ")
+    }
+}
+
+/// Quotes a word so that a shell reads it back as itself.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Verbs of our own binary that read only; every other one is a person's, or a client's.
+const GATE_READS: &[&str] =
+    &["pending", "watch", "explain", "status", "doctor", "report", "config", "completions", "demo", "help"];
+/// Verbs of our own binary that an agent has no business with.
+const GATE_VERBS: &[&str] = &[
+    "approve",
+    "deny",
+    "resume",
+    "unfreeze",
+    "halt",
+    "freeze",
+    "mode",
+    "trust",
+    "vault",
+    "token",
+    "init",
+    "uninstall",
+    "upgrade",
+    "policy",
+    "audit",
+    "memory",
+    "task",
+    "review",
+    "login",
+    "link",
+    "serve",
+    "hook",
+    "decide",
+];
+
+impl ShellFacts {
+    /// Reads a line.
+    pub fn read(line: &str) -> ShellFacts {
+        let line = line.trim();
+        let mut facts = ShellFacts { line: line.to_owned(), ..ShellFacts::default() };
+        if line.len() > MAX_LINE_BYTES {
+            facts.opaque = Some("the line is longer than 8192 bytes");
+        } else {
+            (facts.commands, facts.opaque) = lexer::read(line);
+        }
+        if facts.opaque.is_none() && facts.commands.len() > MAX_COMMANDS {
+            facts.opaque = Some("the line has more than 16 commands");
+        }
+        for command in &facts.commands {
+            facts.opaque = facts.opaque.or_else(|| programs::unread(command));
+            if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {
+                let (forced, refs) = git::push(&git);
+                facts.git_force_push |= forced;
+                facts.git_push_refs.extend(refs);
+            }
+        }
+        facts.runs_gate = facts.reaches_for_gate();
+        facts
+    }
+
+    /// A line whose language is not read here at all: everything about it is unknown but its pieces.
+    pub fn unreadable(line: &str, why: &'static str) -> ShellFacts {
+        let mut facts =
+            ShellFacts { line: line.trim().to_owned(), opaque: Some(why), ..ShellFacts::default() };
+        facts.runs_gate = facts.reaches_for_gate();
+        facts
+    }
+
+    /// Every text a rule's pattern is tried on: the line, the line with blanks collapsed, each simple command, and
+    /// `git` and `rm` commands with their options in a fixed place.
+    pub fn forms(&self) -> Vec<String> {
+        let mut forms = vec![self.line.clone(), self.line.split_whitespace().collect::<Vec<_>>().join(" ")];
+        for command in &self.commands {
+            forms.push(command.text());
+            let words: Vec<&str> = command.words.iter().map(|w| w.text.as_str()).collect();
+            forms.push(words.join(" "));
+            if let Some(git) = git::parts(command) {
+                let words: Vec<&str> =
+                    ["git", git.sub].into_iter().chain(git.flags).chain(git.rest).collect();
+                forms.push(words.join(" "));
+            }
+            if command.program() == "rm" {
+                forms.push(plain_rm(command));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        forms.retain(|f| seen.insert(f.clone()));
+        forms
+    }
+
+    /// Programs of the line, by base name.
+    pub fn programs(&self) -> BTreeSet<String> {
+        self.commands.iter().map(|c| c.program().to_owned()).collect()
+    }
+
+    /// Raw pieces of a line that is not understood, for the search of blocked paths: everything between blanks,
+    /// quotes and operators.
+    pub fn pieces(&self) -> Vec<&str> {
+        self.line
+            .split(|c: char| c.is_whitespace() || "\"'`;|&()<>{}$,=@".contains(c))
+            .filter(|piece| !piece.is_empty())
+            .collect()
+    }
+
+    fn reaches_for_gate(&self) -> bool {
+        if self.opaque.is_none() {
+            return self.commands.iter().any(|c| c.program() == "countersign" && !only_reads(c));
+        }
+        let pieces = self.pieces();
+        pieces.windows(2).any(|pair| {
+            matches!(pair, [program, verb]
+                if program.rsplit('/').next() == Some("countersign") && GATE_VERBS.contains(verb))
+        }) || self.commands.iter().any(|c| c.program() == "countersign" && !only_reads(c))
+    }
+}
+
+/// Whether a call of our own binary only reads: its verb, and for verbs with parts the part, are on the list. The value
+/// of a flag in front is not the verb, however it is called.
+fn only_reads(command: &Simple) -> bool {
+    let mut rest = command.args();
+    let mut plain = Vec::new();
+    while let Some(word) = rest.next() {
+        match word {
+            "--" => break,
+            "--help" | "-h" | "--version" | "-V" => return true,
+            "--project" | "--remote" => {
+                rest.next();
+            }
+            // A report can be written to a file.
+            "--out" => return false,
+            flag if flag.starts_with("--out=") => return false,
+            flag if flag.starts_with('-') => {}
+            word => plain.push(word),
+        }
+    }
+    match plain.as_slice() {
+        [] => true,
+        ["audit", part, ..] => matches!(*part, "tail" | "verify" | "find"),
+        ["policy", part, ..] => matches!(*part, "list" | "show" | "check" | "test"),
+        ["task", part, ..] => matches!(*part, "list" | "show"),
+        ["trust", part, ..] => *part == "list",
+        [verb, ..] => GATE_READS.contains(verb),
+    }
+}
+
+/// `rm` with its recursive and forced flags written `-rf`, whatever their spelling and order.
+fn plain_rm(command: &Simple) -> String {
+    let mut recursive = false;
+    let mut forced = false;
+    let mut rest = Vec::new();
+    for word in command.args() {
+        match word {
+            flag if flag.len() > 2 && "--recursive".starts_with(flag) => recursive = true,
+            flag if flag.len() > 2 && "--force".starts_with(flag) => forced = true,
+            flag if flag.starts_with('-') && !flag.starts_with("--") && flag.len() > 1 => {
+                recursive |= flag.contains(['r', 'R']);
+                forced |= flag.contains('f');
+            }
+            other => rest.push(other),
+        }
+    }
+    let flags = match (recursive, forced) {
+        (true, true) => "-rf ",
+        (true, false) => "-r ",
+        (false, true) => "-f ",
+        (false, false) => "",
+    };
+    format!("rm {flags}{}", rest.join(" "))
+}
+
+#[cfg(test)]
+mod tests;
