@@ -87,10 +87,6 @@ impl Bench {
         Box::leak(self.project().parent().unwrap().to_path_buf().into_boxed_path())
     }
 
-    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
-        self.scratch.script(name, text)
-    }
-
     fn command(&self, program: &str, args: &[&str], folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
@@ -266,7 +262,7 @@ pub(crate) fn kill(pid: u32) {
 }
 
 /// Looks again and again until it holds; never for longer than the limit.
-pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
