@@ -144,7 +144,7 @@ fn failed_and_then_ran_once(bench: &Bench, model: &ScriptedModel, running: Runni
 fn a_parked_call_finds_its_yes_when_repeated_in_other_words_and_runs_once() {
     let bench = Bench::parking();
     let person = Arc::clone(&bench);
-    let results = bench.play([
+    let model = ScriptedModel::start(Script::new([
         bench::reworded(PUSH, "Publish the feature branch"),
         bench::reworded(PUSH, "Trying that push again").before(move |request| {
             let result = request.tool_results().remove(0);
@@ -155,12 +155,15 @@ fn a_parked_call_finds_its_yes_when_repeated_in_other_words_and_runs_once() {
             person.person(&["approve", &id, "--yes"]);
         }),
         bench::reworded(PUSH, "And a third time"),
-    ]);
+    ]));
+    bench.ended(bench.spawn(&model));
+    let results = model.tool_results();
     assert!(!results[1].is_error && results[1].text.contains("forced update"), "{results:?}");
     assert!(is_parked(&results[2]), "one yes, one run: {results:?}");
     bench.pushed(1);
     assert_eq!(bench.pending().len(), 1);
-    bench.the_log_is_whole();
+    // That a yes is there is no news once it was used, and asking for it again would be wrong.
+    assert!(told_at_stop(&model).is_empty(), "{:?}", told_at_stop(&model));
 }
 
 #[test]
