@@ -14,9 +14,10 @@
 #[path = "claude/bench.rs"]
 mod bench;
 
-use bench::{Bench, PUSH, bash, is_parked, kill, until};
+use bench::{Bench, PUSH, bash, is_parked, send, until};
 use countersign_testkit::claude::{ClaudeCode, Running};
 use countersign_testkit::scripted_model::{Request, Script, ScriptedModel, Turn};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
@@ -92,7 +93,7 @@ fn a_killed_hook_lets_nothing_run() {
     let (model, id) = asked_again(&bench);
     let running = bench.spawn(&model);
     id.set(bench.held()).unwrap();
-    kill(bench.hooks()[0]);
+    send(bench.hooks()[0], Signal::KILL);
     failed_and_then_ran_once(&bench, &model, running);
 }
 
@@ -297,15 +298,17 @@ fn a_sub_agent_has_its_own_name_in_the_log_and_in_the_question() {
 }
 
 /// What a person says yes to, once nobody is there to hear it, waits for the next session.
-fn left_behind(end: impl FnOnce(&Bench, &mut Option<Running>)) {
+fn left_behind(end: impl FnOnce(&mut Option<Running>, u32), after: impl FnOnce(u32)) {
     let bench = Bench::enforcing();
     let model = ScriptedModel::start(Script::new([bash(PUSH)]));
     let mut running = Some(bench.spawn(&model));
     let id = bench.held();
-    end(&bench, &mut running);
-    until("the hook is gone", || bench.hooks().is_empty());
+    let hook = bench.hooks()[0];
+    end(&mut running, hook);
     assert_eq!(bench.asked(), id, "the question outlives them");
     bench.person(&["approve", &id, "--yes"]);
+    after(hook);
+    until("the hook is gone", || bench.hooks().is_empty());
     bench.nothing_was_pushed();
     drop(running);
     let model = ScriptedModel::start(Script::new([bash(PUSH)]));
@@ -316,17 +319,21 @@ fn left_behind(end: impl FnOnce(&Bench, &mut Option<Running>)) {
 
 #[test]
 fn a_yes_outlives_a_session_that_was_killed_with_its_hook() {
-    left_behind(|_, running| drop(running.take()));
+    left_behind(|running, _| drop(running.take()), |_| {});
 }
 
+/// Nobody kills the hook here: it sees by itself that nobody listens, even when it finds the yes at the same moment.
 #[test]
 fn a_hook_without_its_client_ends_and_spends_nothing() {
-    left_behind(|_, running| {
-        let client = running.as_mut().unwrap();
-        kill(client.pid());
-        until("the client is dead", || !client.is_running());
-        // Nobody kills the hook: it sees by itself that nobody listens.
-    });
+    left_behind(
+        |running, hook| {
+            send(hook, Signal::STOP);
+            let client = running.as_mut().unwrap();
+            send(client.pid(), Signal::KILL);
+            until("the client is dead", || !client.is_running());
+        },
+        |hook| send(hook, Signal::CONT),
+    );
 }
 
 #[test]

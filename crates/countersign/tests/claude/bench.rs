@@ -256,9 +256,9 @@ pub(crate) fn is_parked(result: &ToolResult) -> bool {
         && result.text.contains(" status=PENDING ")
 }
 
-pub(crate) fn kill(pid: u32) {
+pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    kill_process(pid, signal).unwrap();
 }
 
 /// Looks again and again until it holds; never for longer than the limit.
