@@ -216,18 +216,18 @@ impl Bench {
         model.tool_results()
     }
 
-    /// The log is whole, and each call that was let through has an end in it.
+    /// The log is whole, and each call that was let through has one end in it, told by the client itself.
     pub(crate) fn the_log_is_whole(&self) {
         assert!(self.free(&["audit", "verify"]).contains("nothing wrong"));
         let records = self.records();
-        let ended = |call: &Value| {
-            records.iter().filter(|r| r["event"] == "call.finished" && r["call_id"] == *call).count()
-        };
-        let let_through =
-            records.iter().filter(|r| r["event"] == "call.judged" && r["data"]["decision"] == "allowed");
-        for record in let_through {
-            assert!(!record["call_id"].is_null(), "{record:#}");
-            assert_eq!(ended(&record["call_id"]), 1, "no single end for {record:#}");
+        let of = |event: &'static str| records.iter().filter(move |record| record["event"] == event);
+        for judged in of("call.judged").filter(|judged| judged["data"]["decision"] == "allowed") {
+            assert!(judged["call_id"].is_string(), "{judged:#}");
+            let ends: Vec<_> =
+                of("call.finished").filter(|end| end["call_id"] == judged["call_id"]).collect();
+            assert_eq!(ends.len(), 1, "{judged:#}\n{ends:#?}");
+            let outcome = &ends[0]["data"]["outcome"];
+            assert!(outcome == "ok" || outcome == "error", "nobody told how it ended: {judged:#}");
         }
     }
 
