@@ -43,7 +43,7 @@ impl Bench {
         bench.scratch.settings(&json!({ "permissions": {
             "allow": ["Bash", "Read", "Write", "Edit", "Agent"],
         }}));
-        bench.git(bench.base(), &["init", "--quiet", "--bare", "remote.git"]);
+        bench.git(&bench.base(), &["init", "--quiet", "--bare", "remote.git"]);
         bench.publish(&bench.project());
         // git calls it at each push that it is told to do, even where there is nothing new.
         let count = format!("#!/bin/sh\necho push >> '{}'\n", bench.base().join("pushes").display());
@@ -72,7 +72,7 @@ impl Bench {
     /// A second clone, of which our gate knows nothing.
     pub(crate) fn elsewhere(&self) -> PathBuf {
         let folder = self.base().join("elsewhere");
-        self.git(self.base(), &["clone", "--quiet", "--branch", "feature", "remote.git", "elsewhere"]);
+        self.git(&self.base(), &["clone", "--quiet", "--branch", "feature", "remote.git", "elsewhere"]);
         self.git(&folder, &["commit", "--quiet", "--allow-empty", "--amend", "-m", "rewritten elsewhere"]);
         folder.canonicalize().unwrap()
     }
@@ -82,9 +82,8 @@ impl Bench {
     }
 
     /// The folder around project and home.
-    pub(crate) fn base(&self) -> &Path {
-        // The scratch folder lives as long as the bench.
-        Box::leak(self.project().parent().unwrap().to_path_buf().into_boxed_path())
+    pub(crate) fn base(&self) -> PathBuf {
+        self.project().parent().unwrap().to_path_buf()
     }
 
     fn command(&self, program: &str, args: &[&str], folder: &Path) -> Command {
