@@ -58,6 +58,8 @@ pub struct Patience {
     pub client_limit_s: Option<i64>,
     /// Held at most this long by configuration. `None`: as long as the window.
     pub hold_s: Option<i64>,
+    /// Whether the caller still listens. `None`: it always does.
+    pub listens: Option<fn() -> bool>,
 }
 
 /// What a door is told.
@@ -324,6 +326,9 @@ impl Gate {
             };
             // J, and S4: judged in time.
             let judgement = self.judged(call, facts, &ledger);
+            if judgement.spend.is_some() && patience.listens.is_some_and(|listens| !listens()) {
+                return self.fault(call, Code::Internal, "the caller went away before its yes was used");
+            }
             // S5: one write.
             let seen = Seen { call, facts, ledger: &ledger, judgement: &judgement, held, patience };
             let (change, asked) = self.change(seen, key, agent.clone());

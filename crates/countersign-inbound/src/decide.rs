@@ -49,7 +49,7 @@ pub async fn decide(cx: DecideContext<'_>, input: &[u8]) -> (Json, u8) {
             return (answer, 2);
         }
     };
-    let patience = Patience { client_limit_s: limit_s, hold_s: Some(cx.wait_s) };
+    let patience = Patience { client_limit_s: limit_s, hold_s: Some(cx.wait_s), listens: None };
     let answered = cx.gate.judge(&call, patience, None).await;
     let exit = match answered.decision {
         Decision::Allowed { .. } => 0,

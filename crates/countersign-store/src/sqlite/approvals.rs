@@ -566,6 +566,16 @@ pub(super) async fn spend(
     .bind(tx.now.0)
     .execute(&mut *tx.conn)
     .await?;
+    // Who used the yes knows of it: told again, an agent would run the call again.
+    sqlx::query(
+        "UPDATE approvals SET injected_at = ?2
+         WHERE approval_id = (SELECT approval_id FROM grants WHERE grant_id = ?1) AND wait_mode = 'park'
+           AND injected_at IS NULL",
+    )
+    .bind(id.to_string())
+    .bind(tx.now.0)
+    .execute(&mut *tx.conn)
+    .await?;
     Ok(())
 }
 

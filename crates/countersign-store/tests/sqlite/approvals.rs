@@ -198,6 +198,21 @@ async fn park_then_yes_then_spend_across_a_restart() {
     assert_sound(&store).await;
 }
 
+/// An agent that has used its yes is not told of it afterwards, as if it could run the call once more.
+#[tokio::test]
+async fn a_yes_that_was_used_is_no_news() {
+    let place = Place::new();
+    let store = place.store().await;
+    let key = key("s", "x");
+    let id = ask(&store, &key, Wait::Park, 300).await;
+    store.decide(yes(id, Scope::ThisCall)).await.unwrap();
+    let ledger = store.ledger(&key).await.unwrap();
+    let spend = permit_with(&key, Some(ledger.grants[0].grant_id), None);
+    store.commit(change(&key, &ledger, vec![spend])).await.unwrap();
+    assert!(store.tell(&session("s")).await.unwrap().is_empty());
+    assert_sound(&store).await;
+}
+
 #[tokio::test]
 async fn windows_end_by_themselves() {
     let place = Place::new();

@@ -12,6 +12,7 @@ use countersign_gate::gate::Patience;
 use countersign_gate::seams::Clock as _;
 use countersign_inbound::hooks::{HookAnswer, HookContext, claude_code};
 use std::io::{Read as _, Write as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Decide a tool call for an agent's client (run by the client, not by people).
@@ -40,6 +41,7 @@ impl Hook {
     /// Answers one event.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
         let pre = self.is_blocking();
+        CLIENT.get_or_init(rustix::process::getppid);
         let (answer, wired) = tokio::select! {
             answer = self.answer(cx) => answer,
             () = orphaned(), if pre => (HookAnswer::fault("countersign: the client went away"), None),
@@ -83,6 +85,7 @@ the hook was installed without --project; run `countersign init` again"
             patience: Patience {
                 client_limit_s: Some(settings.map_or(3_630, |s| s.hook_timeout_s)),
                 hold_s: settings.and_then(|s| s.hook_hold_s),
+                listens: Some(listens),
             },
             agent: if self.event == "pre" { person::session_agent() } else { None },
             resolve: &resolve,
@@ -109,14 +112,18 @@ pub fn resolve(path: &str) -> Option<String> {
     std::fs::canonicalize(path).ok()?.to_str().map(str::to_owned)
 }
 
-/// Ends when the client is gone: whoever answers then must not spend a person's yes on nobody.
+/// The parent at the start, which is the client or the shell that it started.
+static CLIENT: OnceLock<Option<rustix::process::Pid>> = OnceLock::new();
+
+/// Whether the client is still there: an orphan gets another parent.
+fn listens() -> bool {
+    CLIENT.get().is_some_and(|client| *client == rustix::process::getppid())
+}
+
+/// Ends when the client is gone: a person's yes is not spent on nobody.
 async fn orphaned() {
-    let parent = rustix::process::getppid();
-    loop {
+    while listens() {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        if rustix::process::getppid() != parent {
-            return;
-        }
     }
 }
 
