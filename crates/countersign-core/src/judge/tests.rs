@@ -337,7 +337,41 @@ fn paths_mean_files() {
         let j = bash(line).judge();
         assert_eq!((j.step, j.rules), (Step::Paths, vec!["write_gate_config".to_owned()]), "{line}");
     }
-    for line in ["cat .claude/settings.json", "rm -rf target", "ls .", "cargo fmt ."] {
+    // Spellings that a review found its way round with: patterns, folders that move, copies into a folder, links.
+    for line in [
+        "cp x ~/.config/countersig?/config.toml",
+        "cat ~/.local/state/countersig?/*/state.db",
+        "cd && cp x .local/state/countersign/x",
+        "cd -- .claude && cp x settings.json",
+        "cp /tmp/settings.local.json .claude/",
+        "cp -r /tmp/x/.claude .",
+        "cp -r /tmp/x/. .",
+        "echo {} > .claude/setting?.json",
+        "uniq x .claude/settings.local.json",
+        "cp x ab://../.claude/settings.json",
+        "mv .git g",
+        "cp x .git",
+        "tee -a .claude/settings.json",
+        "git checkout evil -- .claude",
+        "rm -rf .claude",
+    ] {
+        let j = bash(line).judge();
+        assert_eq!((j.step, j.rules), (Step::Paths, vec!["write_gate_config".to_owned()]), "{line}");
+    }
+    for line in
+        ["cat ab://../.env", "grep -f.env x", "cat .en?", "cp /proc/self/cwd/x y", "cat /proc/77/root/etc/x"]
+    {
+        assert_ne!(bash(line).judge().verdict, Verdict::Allow, "{line}");
+    }
+    for line in [
+        "cat .claude/settings.json",
+        "rm -rf target",
+        "ls .",
+        "cargo fmt .",
+        "cp a.txt .",
+        "git add .",
+        "git checkout main",
+    ] {
         assert_eq!(bash(line).says(), ("allow", Step::Soft), "{line}");
     }
 }

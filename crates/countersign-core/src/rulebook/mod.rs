@@ -333,7 +333,7 @@ pub(crate) mod tests {
     pub(crate) fn settings() -> RuleSettings {
         RuleSettings::defaults(
             "/home/ana/shop",
-            &["/home/ana/.local/state/countersign".into()],
+            &["/home/ana/.local/state/countersign".into(), "/home/ana/.config/countersign".into()],
             Some("/home/ana"),
         )
     }
