@@ -228,7 +228,11 @@ impl Log {
     /// Ids of the calls that were allowed.
     pub(crate) fn allowed(&self) -> Vec<&str> {
         let judged = self.named("call.judged");
-        judged.into_iter().filter(|r| data(r, "decision") == "allowed").filter_map(|r| r.text("call_id")).collect()
+        judged
+            .into_iter()
+            .filter(|r| data(r, "decision") == "allowed")
+            .filter_map(|r| r.text("call_id"))
+            .collect()
     }
 
     /// P-1: whatever was performed was allowed by a record of its own, and performed once.

@@ -80,7 +80,10 @@ async fn answer(world: &World, gate: &Gate, yes: bool) {
         };
         match said {
             Ok(_)
-            | Err(DeskError::Store(_) | DeskError::Decide(DecideError::Store(_) | DecideError::AlreadyDecided(_))) => {}
+            | Err(
+                DeskError::Store(_)
+                | DeskError::Decide(DecideError::Store(_) | DecideError::AlreadyDecided(_)),
+            ) => {}
             Err(e) => panic!("{e}"),
         }
     }
@@ -134,7 +137,8 @@ async fn check(world: &World, answered: &[Answered], may_run: bool, told: &str) 
     }
     // One yes, one execution, whatever was lost (P-9).
     let spent = log.count("approval_granted") + log.count("approval_redeemed");
-    let said = log.named("approval_decision_recorded").iter().filter(|r| data(r, "status") == "APPROVED").count();
+    let said =
+        log.named("approval_decision_recorded").iter().filter(|r| data(r, "status") == "APPROVED").count();
     assert!(spent <= said, "{told}: {spent} uses of {said} answers");
 }
 

@@ -5,9 +5,9 @@ use countersign_core::approval::{Status, Strand};
 use countersign_core::cleanse::Clean;
 use countersign_core::ledger::{Decision as Answer, Via};
 use countersign_core::rulebook::RuleSet;
+use countersign_gate::desk::DeskError;
 use countersign_gate::gate::{Decision, Patience};
 use countersign_gate::seams::{DecideError, Store};
-use countersign_gate::desk::DeskError;
 use std::time::Duration;
 
 /// DECISIONS row 3, INV-24: a yes wakes the caller, the call is judged again, spends the grant and runs once.
@@ -48,7 +48,9 @@ async fn a_yes_fits_nothing_else() {
     let gate = world.gate();
     assert_eq!(code(&world.run(&gate, &world.call("s", ASKS), AT_ONCE).await), "pending");
     approve(&gate, world.question().await).await;
-    for line in ["git push --force origin feature2", "git push --force origin feature ", "git push -f origin x"] {
+    for line in
+        ["git push --force origin feature2", "git push --force origin feature ", "git push -f origin x"]
+    {
         assert_eq!(code(&world.run(&gate, &world.call("s", line), AT_ONCE).await), "pending", "{line}");
     }
     let other = {
@@ -205,7 +207,10 @@ async fn a_late_yes_wins_or_loses_but_not_both() {
             assert_eq!((log.count("approval_timed_out"), log.count("approval_decision_recorded")), (0, 1));
         } else {
             lost += 1;
-            assert_eq!((code(&answered), status, world.hand.asked()), ("approval_timed_out", Status::TimedOut, 0));
+            assert_eq!(
+                (code(&answered), status, world.hand.asked()),
+                ("approval_timed_out", Status::TimedOut, 0)
+            );
             assert_eq!((log.count("approval_timed_out"), log.count("approval_decision_recorded")), (1, 0));
         }
     }
@@ -238,7 +243,11 @@ async fn a_yes_between_look_and_leave_counts() {
 }
 
 /// Says yes in the store itself, past the gate, as another process does.
-async fn approve_behind(world: &World, gate: &countersign_gate::gate::Gate, id: countersign_core::ids::ApprovalId) {
+async fn approve_behind(
+    world: &World,
+    gate: &countersign_gate::gate::Gate,
+    id: countersign_core::ids::ApprovalId,
+) {
     use countersign_core::ids::GrantId;
     use countersign_gate::seams::Clock;
     let settings = gate.rulebook().unwrap().settings();

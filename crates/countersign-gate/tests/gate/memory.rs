@@ -104,7 +104,11 @@ async fn the_rate_holds_over_a_restart() {
     assert_eq!(code(&world.run(&gate, &call, AT_ONCE).await), "approval_rate");
     assert_eq!(world.log().await.count("approval_rate_limit_exceeded"), 1);
     world.clock.advance(seconds(30));
-    assert_eq!(code(&world.run(&gate, &call, AT_ONCE).await), "pending", "eleven of them are over a minute old");
+    assert_eq!(
+        code(&world.run(&gate, &call, AT_ONCE).await),
+        "pending",
+        "eleven of them are over a minute old"
+    );
 }
 
 /// DECISIONS row 26, J8: permits of the last minute and running calls are counted in the store.

@@ -34,7 +34,8 @@ impl Downstream for Looking<'_> {
     async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError> {
         permit.spend(call, self.world.clock.elapsed()).map_err(PerformError::Permit)?;
         let log = self.world.log().await;
-        let before = log.of(call) == ["call.judged"] && log.allowed().contains(&call.id().to_string().as_str());
+        let before =
+            log.of(call) == ["call.judged"] && log.allowed().contains(&call.id().to_string().as_str());
         Ok(Raw::new(format!("recorded before: {before}")))
     }
 }
