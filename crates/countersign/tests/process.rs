@@ -144,7 +144,7 @@ impl Ground {
         let program = format!(
             "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\n\
              for (name,) in list(db.execute(\"SELECT name FROM sqlite_master WHERE type = 'trigger'\")):\n    \
-                 db.execute('DROP TRIGGER ' + name)\n{script}\ndb.commit()\n"
+                 db.execute('DROP TRIGGER ' + name)\n{script}\ndb.commit()\ndb.close()\n"
         );
         let out = Command::new("python3").args(["-c", &program]).arg(self.state().join("state.db")).output();
         let out = out.unwrap();
@@ -527,6 +527,8 @@ fn an_edited_log_is_found() {
     }
     let (code, said) = ground.verify(&[]);
     assert_eq!(code, 0, "{said}");
+    // The last to close the file copies the write-ahead log back into it.
+    ground.edit("");
     let copy = std::fs::read(ground.state().join("state.db")).unwrap();
     let edits = [
         (
