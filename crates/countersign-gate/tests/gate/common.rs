@@ -73,6 +73,11 @@ impl World {
         World { dir, clock, store, hand }
     }
 
+    /// The file that halts without the store.
+    pub(crate) fn halt_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("project/.countersign/HALT")
+    }
+
     /// Everything in memory is lost; the files stay.
     pub(crate) async fn restart(&self) {
         self.store.swap(open(self.dir.path(), &self.clock).await);

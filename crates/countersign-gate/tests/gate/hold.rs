@@ -120,6 +120,21 @@ async fn a_halt_ends_the_wait() {
     assert_eq!(world.hand.performed().len(), 1);
 }
 
+/// P-28: the file alone, put there by hand, ends the wait as well: whoever waits looks at it.
+#[tokio::test]
+async fn a_halt_file_ends_the_wait() {
+    let world = World::new().await;
+    let gate = world.gate();
+    let waiting = world.start(&gate, &world.call("s", ASKS), PATIENT);
+    let id = world.question().await;
+    std::fs::write(world.halt_file(), "by hand").unwrap();
+    let answered = tokio::time::timeout(seconds(20), waiting).await.expect("it waits on").unwrap();
+    assert_eq!(code(&answered), "halted");
+    assert!(answered.reason.as_str().contains("by hand"), "{}", answered.reason);
+    let row = world.store.approval(id).await.unwrap().unwrap();
+    assert_eq!((row.status, world.hand.asked()), (Status::Stranded(Strand::Halted), 0));
+}
+
 /// Row 3, P-9: a rule that came between the question and the repetition wins over the yes.
 #[tokio::test]
 async fn new_rules_win_over_a_yes() {
