@@ -138,7 +138,7 @@ pub enum Fault {
     Damaged,
     /// Nothing is done; the database is gone.
     Missing,
-    /// Nothing is done; a commit is told that the state moved. Other verbs: as [`Fault::Unavailable`].
+    /// Nothing is done; a commit is told that the state moved. Other verbs do their work.
     Moved,
     /// It is done, and the answer is lost: the caller is told of an error.
     Lost,
@@ -264,7 +264,7 @@ impl Flaky {
     ) -> Result<T, E> {
         self.stop(name).await;
         match self.next(name) {
-            None => run.await,
+            None | Some(Fault::Moved) => run.await,
             Some(Fault::Lost) => {
                 run.await?;
                 Err(Fault::Lost.error().into())

@@ -112,7 +112,7 @@ async fn results_are_cleansed_or_kept_back() {
     let (_, result) = gate.call(&world.call("s", "ls"), AT_ONCE, &*world.hand).await;
     let shown = result.unwrap().unwrap();
     assert!(!shown.as_str().contains("ghp_abc") && !shown.as_str().contains('\u{1b}'), "{shown}");
-    for fault in Fault::ALL {
+    for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Moved) {
         let call = world.call("s", &format!("echo {fault:?}"));
         world.store.fail(3, fault, 0);
         let (answered, result) = gate.call(&call, AT_ONCE, &*world.hand).await;
