@@ -12,5 +12,6 @@
 )]
 
 pub mod claude;
+pub mod fakes;
 pub mod pty;
 pub mod scripted_model;
