@@ -315,6 +315,64 @@ fn a_moved_line_and_hidden_text_are_shown() {
     assert!(said.contains("thr<U+200B>ee") && said.contains("<U+001B>]0;more<U+0007>"), "{said}");
 }
 
+/// The state is found by way of `.git`, where an agent may write: a hook answers for the repository that it was
+/// installed for, and for no other.
+#[test]
+fn a_swapped_repository_is_refused() {
+    let ground = Ground::set_up(&["--enforce"]);
+    let (id, settings) = (ground.state(), ground.settings());
+    let id = id.file_name().unwrap().to_str().unwrap();
+    let hooks = settings.get("hooks").unwrap();
+    let entry = |event: &str| {
+        let groups = hooks.get(event).and_then(Json::as_array).unwrap();
+        let entry = &groups[0].get("hooks").and_then(Json::as_array).unwrap()[0];
+        let args = entry.get("args").and_then(Json::as_array).unwrap();
+        args.iter().map(|a| a.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let fire = |args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = ground.command(&args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let event = serde_json::json!({
+            "session_id": "s", "cwd": ground.root, "hook_event_name": "PreToolUse", "tool_name": "Bash",
+            "tool_input": { "command": "true" }, "tool_use_id": "t",
+        });
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), event.to_string().as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let pre = entry("PreToolUse");
+    assert_eq!(pre[3..], ["--project", ground.root.to_str().unwrap(), "--project-id", id]);
+    let out = fire(&pre);
+    assert!(out.status.success() && out.stdout.is_empty(), "{}", both(&out));
+
+    // As older versions registered it.
+    let out = fire(&pre[..5]);
+    assert_eq!(out.status.code(), Some(2), "{}", both(&out));
+    assert!(both(&out).contains("--project-id") && both(&out).contains("countersign init"), "{}", both(&out));
+    let good = ground.text(LOCAL);
+    ground.put(LOCAL, &good.replace(id, &"0".repeat(32)));
+    ground.doctor_names("fail", "hooks", "another identity");
+    ground.put(LOCAL, &good);
+
+    std::fs::rename(ground.path(".git"), ground.path("g")).unwrap();
+    std::fs::create_dir_all(ground.path("other")).unwrap();
+    ground.put(".git", "gitdir: other\n");
+    let out = fire(&pre);
+    assert_eq!(out.status.code(), Some(2), "{}", both(&out));
+    assert!(both(&out).contains("code=internal") && both(&out).contains(".git"), "{}", both(&out));
+    for event in ["PostToolUse", "Stop", "SessionEnd"] {
+        let out = fire(&entry(event));
+        assert!(out.status.success() && out.stdout.is_empty(), "{event}: {}", both(&out));
+    }
+    assert_eq!(std::fs::read_dir(ground.home.join(".local/state/countersign")).unwrap().count(), 1);
+    ground.doctor_names("fail", "hooks", "another identity");
+    // Setting it up anew for the other repository is a person's to do, even where nothing else is left.
+    std::fs::remove_dir_all(ground.path(".countersign")).unwrap();
+    assert_eq!(ground.run(&["init", "--yes"]).status.code(), Some(3));
+    assert_eq!(ground.text(LOCAL), good);
+}
+
 #[test]
 fn what_does_not_load_stops_it() {
     let ground = Ground::new();

@@ -66,6 +66,8 @@ struct Plan {
     arrived: bool,
     /// Configuration or rules that were there and stay, other than `init` would write them now.
     kept: bool,
+    /// Hooks are registered here for another identity: this repository was swapped, or made anew.
+    swapped: bool,
     /// The project's layer; its texts are taken from the steps.
     layer: Layer,
 }
@@ -136,7 +138,7 @@ impl Init {
             Ok(approver) => (approver.id(), "init"),
             Err(_) => (person::me().id(), "init, without a terminal"),
         };
-        if acceptance != Acceptance::Never || plan.arrived {
+        if acceptance != Acceptance::Never || plan.arrived || plan.swapped {
             // What was accepted, or arrives with a repository, is changed or accepted by people only.
             let wired = match wired {
                 Some(wired) => wired,
@@ -227,11 +229,12 @@ impl Init {
             kept |= judged && other;
             steps.push(Step::stays(&path, bytes, if judged && !ours { "yours, as it is" } else { "" }));
         }
-        self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
-        Ok(Ok(Plan { steps, remarks, mode, arrived, kept, layer }))
+        let swapped = self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
+        Ok(Ok(Plan { steps, remarks, mode, arrived, kept, swapped, layer }))
     }
 
-    /// Registers the hooks in one settings file and takes them out of the other.
+    /// Registers the hooks in one settings file and takes them out of the other. `true` if they were registered for
+    /// this folder, but for another identity of it.
     fn hooks(
         &self,
         cx: &Context,
@@ -240,7 +243,7 @@ impl Init {
         timeout_s: i64,
         steps: &mut Vec<Step>,
         remarks: &mut Vec<String>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let (root, state) = (&project.root, project.state(&cx.places));
         let program =
             std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
@@ -251,7 +254,12 @@ impl Init {
             );
         }
         let program = program.to_str().context("the path of this binary is not UTF-8")?.to_owned();
-        let wanted = settings::Wanted { program, root: project.root_text().to_owned(), timeout_s };
+        let wanted = settings::Wanted {
+            program,
+            root: project.root_text().to_owned(),
+            project_id: project.id.clone(),
+            timeout_s,
+        };
         let read = |path: &str| -> anyhow::Result<(Option<Vec<u8>>, Json)> {
             let was = look(root, path)?;
             let json = settings::read(was.as_deref().unwrap_or_default());
@@ -259,6 +267,16 @@ impl Init {
             Ok((was, json))
         };
         let (shared, local) = (read(SHARED)?, read(LOCAL)?);
+        let swapped = [&shared.1, &local.1]
+            .into_iter()
+            .flat_map(settings::find)
+            .any(|f| f.identity_of(project.root_text()).is_some_and(|id| id != project.id));
+        if swapped {
+            remarks.push(
+                "the hooks here are registered for another identity: .git was replaced or moved since. Going on begins with a new log; if an agent did it, put .git back instead"
+                    .to_owned(),
+            );
+        }
         let in_shared = !settings::find(&shared.1).is_empty();
         let shared_fits = in_shared && !settings::merge(&shared.1, &wanted)?.changed;
         let target = if self.shared || shared_fits { SHARED } else { LOCAL };
@@ -317,7 +335,7 @@ impl Init {
                     .to_owned(),
             );
         }
-        Ok(())
+        Ok(swapped)
     }
 
     fn show(&self, cx: &Context, project: &Project, plan: &Plan, acceptance: &Acceptance) {
