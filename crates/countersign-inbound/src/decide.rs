@@ -111,6 +111,8 @@ fn read(
         }
     };
     let agent_id = text("agent_id")?;
+    // Whoever asks here says itself which client and session it is. Sessions of a name space of their own keep it from
+    // spending what a person allowed to a session that came through a client's hook.
     let parts = CallParts {
         call_id,
         door: Door::Cli,
@@ -119,7 +121,7 @@ fn read(
             uid,
             agent_type: agent_id.as_ref().map(|_| "unknown".to_owned()),
         },
-        session: Session { client, id: text("session_id")?.unwrap_or_else(|| "decide".to_owned()) },
+        session: Session { client, id: format!("decide:{}", text("session_id")?.unwrap_or_default()) },
         agent_id,
         tool_use_id: None,
         tool: text("tool_name")?.ok_or_else(|| bad("no `tool_name`".into()))?,
@@ -160,4 +162,22 @@ fn render(cx: &DecideContext<'_>, call: &ToolCall, answered: &Answered) -> Json 
         out.set("would", Json::str(would));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever speaks this form names its session itself: it must not be able to name one of a client's hook.
+    #[test]
+    fn its_sessions_are_no_hooks_sessions() {
+        let session = |text: &str| {
+            let resolve = |_: &str| None;
+            parse(text.as_bytes(), 1000, "/p", &resolve).unwrap().parts().session.id.clone()
+        };
+        let call = r#""tool_name":"Bash","tool_input":{"command":"ls"}"#;
+        let named = format!(r#"{{{call},"client":"claude-code","session_id":"s1"}}"#);
+        assert_eq!(session(&named), "decide:s1");
+        assert_eq!(session(&format!("{{{call}}}")), "decide:");
+    }
 }

@@ -225,18 +225,152 @@ fn a_person_is_asked_and_may_say_no() {
     assert!(ground.text(".countersign/config.toml").contains("mode = \"enforce\""));
 }
 
-/// P-38: what arrives with a repository means nothing until a person accepts it, also by way of `init`.
+/// P-38: what arrives with a repository means nothing until a person who saw it accepts it, also by way of `init`.
 #[test]
-fn what_arrives_is_accepted_by_a_person_only() {
+fn what_arrives_is_accepted_by_a_person_who_saw_it() {
+    let arrived = "version = 1\ngate.mode = \"watch\"\n";
+    let ground = Ground::new();
+    ground.put(".countersign/config.toml", arrived);
+    let ended = |out: Output| (out.status.code(), both(&out));
+    for (code, said) in [
+        ended(ground.run(&["init", "--yes"])),
+        ended(ground.command(&["init"]).env("CI", "true").output().unwrap()),
+        ground.person(&["init", "--yes"]),
+    ] {
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("+ gate.mode = \"watch\"") && said.contains("trust accept project"), "{said}");
+        assert!(!ground.path(LOCAL).exists());
+    }
+    let mut at = ground.terminal(&["init"]);
+    let shown = at.wait_for("Set up", LIMIT);
+    assert!(shown.contains("+ gate.mode = \"watch\""), "{shown}");
+    at.send("y\n");
+    let (code, said) = at.finish(LIMIT);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(ground.text(".countersign/config.toml"), arrived);
+    assert!(ground.ok(&["trust", "list"]).contains("project  accepted"));
+}
+
+/// The other way, for scripts: accept first, then set up without being asked.
+#[test]
+fn what_was_accepted_before_is_not_asked_again() {
     let ground = Ground::new();
     ground.put(".countersign/config.toml", "version = 1\ngate.mode = \"watch\"\n");
-    let out = ground.run(&["init", "--yes"]);
-    assert_eq!(out.status.code(), Some(3), "{}", both(&out));
-    assert!(!ground.path(LOCAL).exists());
+    let (code, said) = ground.person(&["trust", "accept", "project", "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
     let (code, said) = ground.person(&["init", "--yes"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("accepts them as they are"));
-    assert_eq!(ground.text(".countersign/config.toml"), "version = 1\ngate.mode = \"watch\"\n");
+    assert!(ground.ok(&["trust", "list"]).contains("project  accepted"));
+}
+
+/// A file that was changed is not accepted by the way, not even one that is again as `init` wrote it: a person turned
+/// the gate to enforce since.
+#[test]
+fn what_changed_is_not_accepted_by_the_way() {
+    let ground = Ground::set_up(&[]);
+    let watching = ground.text(".countersign/config.toml");
+    assert_eq!(ground.person(&["mode", "enforce"]).0, Some(0));
+    ground.put(".countersign/config.toml", &watching);
+    let (code, said) = ground.person(&["init", "--yes"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("- mode = \"enforce\"") && said.contains("+ mode = \"watch\""), "{said}");
+    assert!(ground.ok(&["trust", "list"]).contains("changed since"));
+    let mut at = ground.terminal(&["init"]);
+    let shown = at.wait_for("Set up", LIMIT);
+    assert!(shown.contains("- mode = \"enforce\""), "{shown}");
+    at.send("y\n");
+    let (code, said) = at.finish(LIMIT);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(ground.ok(&["trust", "list"]).contains("project  accepted"));
+}
+
+/// What changes between the showing and the yes is not accepted with it.
+#[test]
+fn only_what_was_shown_is_accepted() {
+    let ground = Ground::set_up(&["--enforce"]);
+    let config = ground.text(".countersign/config.toml");
+    for args in [&["trust", "accept", "project"][..], &["init"]] {
+        ground.put(".countersign/config.toml", &format!("{config}# shown for {args:?}\n"));
+        let mut at = ground.terminal(args);
+        at.wait_for("[y/N]", LIMIT);
+        ground.put(".countersign/config.toml", &config.replace("enforce", "watch"));
+        at.send("y\n");
+        let (code, said) = at.finish(LIMIT);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("+ # shown for"), "{said}");
+        assert!(ground.ok(&["trust", "list"]).contains("changed since"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_moved_line_and_hidden_text_are_shown() {
+    let ground = Ground::set_up(&["--enforce"]);
+    ground.put(".countersign/policy/soft.cedar", "// one\n// two\n// three\n");
+    assert_eq!(ground.person(&["trust", "accept", "project", "--yes"]).0, Some(0));
+    ground.put(".countersign/policy/soft.cedar", "// two\n// three\n// one\n");
+    let (_, said) = ground.person(&["trust", "accept", "project", "--yes"]);
+    assert!(said.contains("- // one") && said.contains("+ // one"), "{said}");
+    ground.put(".countersign/policy/soft.cedar", "// two\n// thr\u{200b}ee\n// one\u{1b}]0;more\u{7}\n");
+    let (_, said) = ground.person(&["trust", "accept", "project", "--yes"]);
+    assert!(said.contains("thr<U+200B>ee") && said.contains("<U+001B>]0;more<U+0007>"), "{said}");
+}
+
+/// The state is found by way of `.git`, where an agent may write: a hook answers for the repository that it was
+/// installed for, and for no other.
+#[test]
+fn a_swapped_repository_is_refused() {
+    let ground = Ground::set_up(&["--enforce"]);
+    let (id, settings) = (ground.state(), ground.settings());
+    let id = id.file_name().unwrap().to_str().unwrap();
+    let hooks = settings.get("hooks").unwrap();
+    let entry = |event: &str| {
+        let groups = hooks.get(event).and_then(Json::as_array).unwrap();
+        let entry = &groups[0].get("hooks").and_then(Json::as_array).unwrap()[0];
+        let args = entry.get("args").and_then(Json::as_array).unwrap();
+        args.iter().map(|a| a.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let fire = |args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = ground.command(&args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let event = serde_json::json!({
+            "session_id": "s", "cwd": ground.root, "hook_event_name": "PreToolUse", "tool_name": "Bash",
+            "tool_input": { "command": "true" }, "tool_use_id": "t",
+        });
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), event.to_string().as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let pre = entry("PreToolUse");
+    assert_eq!(pre[3..], ["--project", ground.root.to_str().unwrap(), "--project-id", id]);
+    let out = fire(&pre);
+    assert!(out.status.success() && out.stdout.is_empty(), "{}", both(&out));
+
+    // As older versions registered it.
+    let out = fire(&pre[..5]);
+    assert_eq!(out.status.code(), Some(2), "{}", both(&out));
+    assert!(both(&out).contains("--project-id") && both(&out).contains("countersign init"), "{}", both(&out));
+    let good = ground.text(LOCAL);
+    ground.put(LOCAL, &good.replace(id, &"0".repeat(32)));
+    ground.doctor_names("fail", "hooks", "another identity");
+    ground.put(LOCAL, &good);
+
+    std::fs::rename(ground.path(".git"), ground.path("g")).unwrap();
+    std::fs::create_dir_all(ground.path("other")).unwrap();
+    ground.put(".git", "gitdir: other\n");
+    let out = fire(&pre);
+    assert_eq!(out.status.code(), Some(2), "{}", both(&out));
+    assert!(both(&out).contains("code=internal") && both(&out).contains(".git"), "{}", both(&out));
+    for event in ["PostToolUse", "Stop", "SessionEnd"] {
+        let out = fire(&entry(event));
+        assert!(out.status.success() && out.stdout.is_empty(), "{event}: {}", both(&out));
+    }
+    assert_eq!(std::fs::read_dir(ground.home.join(".local/state/countersign")).unwrap().count(), 1);
+    ground.doctor_names("fail", "hooks", "another identity");
+    // Setting it up anew for the other repository is a person's to do, even where nothing else is left.
+    std::fs::remove_dir_all(ground.path(".countersign")).unwrap();
+    assert_eq!(ground.run(&["init", "--yes"]).status.code(), Some(3));
+    assert_eq!(ground.text(LOCAL), good);
 }
 
 #[test]

@@ -95,7 +95,7 @@ async fn set_up(cx: &Context, folder: &Path) -> anyhow::Result<(Wired, Places)> 
     let first = wire::open(project.clone(), &places).await?;
     let by = approver()?;
     let own = Context { global: cx.global.clone(), places: places.clone() };
-    super::trust::pin(&own, &first, &by, Some("demo")).await?;
+    super::trust::pin(&own, &first, &by.id(), Some("demo"), &project.read()?.pin()).await?;
     drop(first);
     let wired = wire::open(project, &places).await?;
     if let Some(problem) = wired.problems.first() {

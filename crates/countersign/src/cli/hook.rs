@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Decide a tool call for an agent's client (run by the client, not by people).
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop < event.json"
+    after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop --project-id 0123456789abcdef0123456789abcdef < event.json"
 )]
 pub struct Hook {
     /// The client: claude-code.
@@ -27,6 +27,9 @@ pub struct Hook {
     /// The event: pre, post, stop or end.
     #[arg(value_parser = ["pre", "post", "stop", "end"])]
     event: String,
+    /// What names the project's state, as `init` found it.
+    #[arg(long, value_name = "ID")]
+    project_id: Option<String>,
 }
 
 /// Largest message of a client that is read, in bytes.
@@ -67,7 +70,24 @@ the hook was installed without --project; run `countersign init` again"
                     .to_owned(),
             );
         };
+        // The state is found by way of `.git`, which lies where the agent writes: pointed elsewhere, it would lead to
+        // another log, other grants and another accepted text. The registration, which the agent is kept from, says
+        // whose it must be.
+        let Some(id) = &self.project_id else {
+            return fault(
+                "countersign: refused code=internal
+the hook was installed without --project-id; a person runs `countersign init` again"
+                    .to_owned(),
+            );
+        };
         let opened = match Project::at(root) {
+            Ok(project) if project.id != *id => {
+                return fault(
+                    "countersign: refused code=internal
+the project's .git is not the one that the hook was installed for; put it back, or a person runs `countersign init` again"
+                        .to_owned(),
+                );
+            }
             Ok(project) => wire::open(project, &cx.places).await,
             Err(e) => Err(e),
         };

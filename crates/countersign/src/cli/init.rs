@@ -3,21 +3,19 @@
 //! It shows every file first, asks, then writes: the project's folder, the hooks in the client's settings, the pin of
 //! what was accepted. It never overwrites what is there. What it decides about files is in `install`.
 
-use super::{Context, complain, exit, need_person, remember_root, say, show};
+use super::{Context, complain, exit, need_person, say, show, trust};
 use crate::config::Files;
 use crate::install::manifest::{self, Manifest};
 use crate::install::{LOCAL, SHARED, Step, apply, look, origin, settings, undo_settings};
 use crate::person;
-use crate::project::{FOLDER, Project};
+use crate::project::{FOLDER, Layer, Project};
 use crate::wire::{self, Acceptance, PROJECT_PIN, Wired};
 use anyhow::{Context as _, bail};
-use countersign_core::cleanse::clean_line;
-use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::json::Json;
 use countersign_core::rulebook::settings::Mode;
 use countersign_core::rulebook::{Rulebook, SCHEMA};
 use countersign_core::time::Timestamp;
-use countersign_gate::seams::PinKind;
+use countersign_gate::seams::{Pin, PinKind};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +64,30 @@ struct Plan {
     mode: Mode,
     /// Configuration or rules that were there, not made by us on this machine: they came with the project.
     arrived: bool,
+    /// Configuration or rules that were there and stay, other than `init` would write them now.
+    kept: bool,
+    /// Hooks are registered here for another identity: this repository was swapped, or made anew.
+    swapped: bool,
+    /// The project's layer; its texts are taken from the steps.
+    layer: Layer,
+}
+
+impl Plan {
+    /// The pin of the project's layer as one side of the steps has it: of bytes that were shown, not of what may lie
+    /// on the disk by then.
+    fn pin(&self, side: impl Fn(&Step) -> Option<&Vec<u8>>) -> anyhow::Result<Pin> {
+        let read = |name: &str| {
+            let path = format!("{FOLDER}/{name}");
+            let bytes = self.steps.iter().find(|s| s.path == path).and_then(&side);
+            let text = bytes.map(|b| String::from_utf8(b.clone())).transpose();
+            text.with_context(|| format!("{path} is not UTF-8"))
+        };
+        let mut layer = self.layer.clone();
+        layer.config = read("config.toml")?;
+        layer.hard = read("policy/hard.cedar")?;
+        layer.soft = read("policy/soft.cedar")?;
+        Ok(layer.pin())
+    }
 }
 
 impl Init {
@@ -103,8 +125,12 @@ impl Init {
             }
             return Ok(exit::OK);
         }
+        let accepted = match &wired {
+            Some(wired) => wired.store.pin(PinKind::Project, PROJECT_PIN).await?,
+            None => None,
+        };
         let mut plan = plan;
-        if let Some(code) = self.confirm(&project, &mut plan)? {
+        if let Some(code) = self.confirm(&project, &mut plan, accepted.as_ref())? {
             return Ok(code);
         }
         // A first set-up needs no person; the record says whether one was there.
@@ -112,7 +138,7 @@ impl Init {
             Ok(approver) => (approver.id(), "init"),
             Err(_) => (person::me().id(), "init, without a terminal"),
         };
-        if acceptance != Acceptance::Never || plan.arrived {
+        if acceptance != Acceptance::Never || plan.arrived || plan.swapped {
             // What was accepted, or arrives with a repository, is changed or accepted by people only.
             let wired = match wired {
                 Some(wired) => wired,
@@ -133,7 +159,7 @@ impl Init {
             complain("The files were written, but they do not load, so they were not accepted.");
             return Ok(exit::FAILED);
         }
-        accept(cx, &wired, &by, reason).await?;
+        trust::pin(cx, &wired, &by, Some(reason), &plan.pin(|s| s.shall.as_ref())?).await?;
         if !cx.global.json && !cx.global.quiet {
             told(&wired, plan.mode);
         }
@@ -168,7 +194,7 @@ impl Init {
             ));
         }
         let mut steps = Vec::new();
-        let mut arrived = false;
+        let (mut arrived, mut kept) = (false, false);
         for (name, text) in self.files(mode) {
             let path = format!("{FOLDER}/{name}");
             let was = look(&project.root, &path)?;
@@ -198,14 +224,17 @@ impl Init {
                 ));
             }
             let judged = name.ends_with(".cedar") || name == "config.toml";
-            arrived |= judged && !ours;
+            let other = bytes != text.as_bytes();
+            arrived |= judged && !ours && other;
+            kept |= judged && other;
             steps.push(Step::stays(&path, bytes, if judged && !ours { "yours, as it is" } else { "" }));
         }
-        self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
-        Ok(Ok(Plan { steps, remarks, mode, arrived }))
+        let swapped = self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
+        Ok(Ok(Plan { steps, remarks, mode, arrived, kept, swapped, layer }))
     }
 
-    /// Registers the hooks in one settings file and takes them out of the other.
+    /// Registers the hooks in one settings file and takes them out of the other. `true` if they were registered for
+    /// this folder, but for another identity of it.
     fn hooks(
         &self,
         cx: &Context,
@@ -214,7 +243,7 @@ impl Init {
         timeout_s: i64,
         steps: &mut Vec<Step>,
         remarks: &mut Vec<String>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let (root, state) = (&project.root, project.state(&cx.places));
         let program =
             std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
@@ -225,7 +254,12 @@ impl Init {
             );
         }
         let program = program.to_str().context("the path of this binary is not UTF-8")?.to_owned();
-        let wanted = settings::Wanted { program, root: project.root_text().to_owned(), timeout_s };
+        let wanted = settings::Wanted {
+            program,
+            root: project.root_text().to_owned(),
+            project_id: project.id.clone(),
+            timeout_s,
+        };
         let read = |path: &str| -> anyhow::Result<(Option<Vec<u8>>, Json)> {
             let was = look(root, path)?;
             let json = settings::read(was.as_deref().unwrap_or_default());
@@ -233,6 +267,16 @@ impl Init {
             Ok((was, json))
         };
         let (shared, local) = (read(SHARED)?, read(LOCAL)?);
+        let swapped = [&shared.1, &local.1]
+            .into_iter()
+            .flat_map(settings::find)
+            .any(|f| f.identity_of(project.root_text()).is_some_and(|id| id != project.id));
+        if swapped {
+            remarks.push(
+                "the hooks here are registered for another identity: .git was replaced or moved since. Going on begins with a new log; if an agent did it, put .git back instead"
+                    .to_owned(),
+            );
+        }
         let in_shared = !settings::find(&shared.1).is_empty();
         let shared_fits = in_shared && !settings::merge(&shared.1, &wanted)?.changed;
         let target = if self.shared || shared_fits { SHARED } else { LOCAL };
@@ -291,7 +335,7 @@ impl Init {
                     .to_owned(),
             );
         }
-        Ok(())
+        Ok(swapped)
     }
 
     fn show(&self, cx: &Context, project: &Project, plan: &Plan, acceptance: &Acceptance) {
@@ -314,14 +358,18 @@ impl Init {
     }
 
     /// Asks; `Some` is the exit code of a set-up that does not go on.
-    fn confirm(&self, project: &Project, plan: &mut Plan) -> anyhow::Result<Option<u8>> {
-        if self.yes {
-            return Ok(None);
-        }
-        if !std::io::stdin().is_terminal() {
-            if std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false") {
-                return Ok(None);
-            }
+    ///
+    /// What will be accepted and is not what `init` writes in this run is shown before the question. Where nobody is
+    /// asked, it is not accepted at all: a yes given in advance is none to text that nobody saw.
+    fn confirm(
+        &self,
+        project: &Project,
+        plan: &mut Plan,
+        accepted: Option<&Pin>,
+    ) -> anyhow::Result<Option<u8>> {
+        let in_ci = || std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false");
+        let asks = !self.yes && std::io::stdin().is_terminal();
+        if !asks && !self.yes && !in_ci() {
             complain(
                 "Nothing was changed: there is no terminal to ask at. Add --yes to go on without asking.",
             );
@@ -329,7 +377,7 @@ impl Init {
         }
         let config = format!("{FOLDER}/config.toml");
         let fresh = plan.steps.iter().any(|s| s.path == config && s.changes());
-        if fresh && !self.watch && !self.enforce {
+        if asks && fresh && !self.watch && !self.enforce {
             if ask("Refuse and ask from the start (enforce)? No means: only watch for now. [y/N] ")? {
                 plan.mode = Mode::Enforce;
             }
@@ -337,6 +385,28 @@ impl Init {
             for step in plan.steps.iter_mut().filter(|s| s.path == config) {
                 step.shall = Some(text.clone().into_bytes());
             }
+        }
+        let shall = plan.pin(|s| s.shall.as_ref())?;
+        let was = plan.pin(|s| s.was.as_ref())?;
+        // Once something was accepted, bytes that we wrote before it are no better than others: going back to them
+        // would take away what a person added since.
+        let unseen = match accepted {
+            Some(pin) => plan.kept && pin.digest != was.digest,
+            None => plan.arrived,
+        };
+        if unseen || accepted.is_some_and(|pin| pin.digest != shall.digest) {
+            complain("What will be accepted, against what was:");
+            complain(&trust::difference(accepted.map_or("", |pin| pin.text.as_str()), &shall.text));
+        }
+        if !asks && unseen {
+            complain(&format!(
+                "Nothing was changed: configuration or rules shown above were not accepted here, and without a question nobody can. Look at them, then a person runs this without --yes, or first: {}",
+                show::command(project.root_text(), "trust accept project")
+            ));
+            return Ok(Some(exit::USAGE));
+        }
+        if !asks {
+            return Ok(None);
         }
         if ask(&format!("Set up {}? [y/N] ", project.root.display()))? {
             return Ok(None);
@@ -503,25 +573,6 @@ pub fn ask(question: &str) -> anyhow::Result<bool> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-async fn accept(cx: &Context, wired: &Wired, by: &str, reason: &str) -> anyhow::Result<()> {
-    let old = wired.store.pin(PinKind::Project, PROJECT_PIN).await?;
-    let new = wired.project.read()?.pin();
-    if old.as_ref().is_none_or(|o| o.digest != new.digest) {
-        let draft = Draft::new(
-            Event::TrustAccepted,
-            [
-                ("project", text(&clean_line(wired.project.root_text(), 1_024))),
-                ("old_digest", old.and_then(|p| word(p.digest))),
-                ("new_digest", word(new.digest)),
-                ("by", word(by)),
-                ("reason", word(reason)),
-            ],
-        );
-        wired.store.set_pin(PinKind::Project, PROJECT_PIN, &new, draft).await?;
-    }
-    remember_root(&wired.project, &cx.places)
 }
 
 fn mode_text(mode: Mode) -> &'static str {

@@ -324,7 +324,8 @@ mod tests {
         }
 
         fn install(&mut self, program: &str) -> bool {
-            let wanted = Wanted { program: program.into(), root: "/r".into(), timeout_s: 60 };
+            let wanted =
+                Wanted { program: program.into(), root: "/r".into(), project_id: "0".into(), timeout_s: 60 };
             let was = look(&self.root, LOCAL).unwrap();
             let json = settings::read(was.as_deref().unwrap_or_default()).unwrap();
             let merged = settings::merge(&json, &wanted).unwrap();

@@ -45,6 +45,8 @@ pub struct Wanted {
     pub program: String,
     /// Absolute root of the project.
     pub root: String,
+    /// What names the project's state: with it the hook notices a repository that was swapped.
+    pub project_id: String,
     /// The client's time limit for `pre`.
     pub timeout_s: i64,
 }
@@ -60,7 +62,7 @@ impl Wanted {
 
     /// The members of an entry that are ours to say.
     fn members(&self, slot: Slot) -> Vec<(&'static str, Json)> {
-        let args = ["hook", "claude-code", slot.word, "--project", &self.root];
+        let args = args(slot, &self.root, &self.project_id);
         let mut out = vec![
             ("type", Json::str("command")),
             ("command", Json::str(&self.program)),
@@ -74,6 +76,11 @@ impl Wanted {
         }
         out
     }
+}
+
+/// The arguments of a registered hook.
+pub fn args<'a>(slot: Slot, root: &'a str, project_id: &'a str) -> [&'a str; 7] {
+    ["hook", "claude-code", slot.word, "--project", root, "--project-id", project_id]
 }
 
 /// An entry of ours as it stands in a file.
@@ -97,6 +104,13 @@ impl Found {
             .flatten()
             .filter_map(Json::as_str)
             .collect()
+    }
+
+    /// The identity it is registered for, if it is registered for this root.
+    pub fn identity_of(&self, root: &str) -> Option<&str> {
+        let args = self.args();
+        let value = |name: &str| args.iter().skip_while(|a| **a != name).nth(1).copied();
+        value("--project").filter(|r| *r == root).and_then(|_| value("--project-id"))
     }
 
     /// The word of our command line.
@@ -306,7 +320,12 @@ mod tests {
     use super::*;
 
     fn wanted() -> Wanted {
-        Wanted { program: "/opt/bin/countersign".into(), root: "/home/ana/my shop".into(), timeout_s: 3_630 }
+        Wanted {
+            program: "/opt/bin/countersign".into(),
+            root: "/home/ana/my shop".into(),
+            project_id: "5e1f".into(),
+            timeout_s: 3_630,
+        }
     }
 
     fn merged(text: &str) -> Merged {
@@ -322,7 +341,12 @@ mod tests {
         assert_eq!(found.len(), SLOTS.len());
         assert!(found.iter().all(Found::matches_all));
         let pre = found.iter().find(|f| f.event == "PreToolUse").unwrap();
-        assert_eq!(pre.args(), ["hook", "claude-code", "pre", "--project", "/home/ana/my shop"]);
+        assert_eq!(
+            pre.args(),
+            ["hook", "claude-code", "pre", "--project", "/home/ana/my shop", "--project-id", "5e1f"]
+        );
+        assert_eq!(pre.identity_of("/home/ana/my shop"), Some("5e1f"));
+        assert_eq!(pre.identity_of("/home/ana"), None);
         assert_eq!(pre.entry.text("onFailure"), Some("block"));
         assert_eq!(pre.entry.get("timeout").and_then(Json::as_i64), Some(3_630));
         assert!(pre.entry.text("statusMessage").unwrap().contains("countersign watch"));
@@ -368,11 +392,29 @@ mod tests {
 
     #[test]
     fn a_moved_binary_or_project_is_put_right_in_place() {
-        let old = Wanted { program: "/old/countersign".into(), root: "/old".into(), timeout_s: 60 };
+        let old = Wanted {
+            program: "/old/countersign".into(),
+            root: "/old".into(),
+            project_id: "0".into(),
+            timeout_s: 60,
+        };
         let before = merge(&read(OPERATORS.as_bytes()).unwrap(), &old).unwrap().json;
         let after = merge(&before, &wanted()).unwrap();
         assert!(after.changed);
         assert_eq!(after.json, merged(OPERATORS).json);
+    }
+
+    /// Versions before this one registered no identity.
+    #[test]
+    fn an_older_entry_is_put_right_in_place() {
+        let new = merged(OPERATORS).json;
+        let text = String::from_utf8(write(&new)).unwrap();
+        let bytes: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let old = bytes.replace(r#", "--project-id", "5e1f""#, "");
+        assert!(!old.contains("--project-id"), "{old}");
+        let after = merged(&old);
+        assert!(after.changed && after.remarks.is_empty(), "{:?}", after.remarks);
+        assert_eq!(after.json, new);
     }
 
     #[test]

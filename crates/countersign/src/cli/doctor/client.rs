@@ -238,13 +238,22 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
         }
         timeout(project, file, hook, timeout_s, report);
     }
-    let wanted = ["hook", "claude-code", slot.word, "--project", project.root_text()];
-    let fits = hook.args() == wanted;
+    let fits = hook.args() == settings::args(*slot, project.root_text(), &project.id);
     match hook.args().get(3..).unwrap_or_default() {
-        ["--project", _] if fits => {}
-        ["--project", root] => {
+        _ if fits => {}
+        ["--project", root] | ["--project", root, "--project-id", _] if *root != project.root_text() => {
             report.fail("hooks", format!("{event} in {file} names another project: {root}"), &init);
         }
+        ["--project", _] => report.fail(
+            "hooks",
+            format!("{event} in {file} names no --project-id: every call is refused"),
+            &init,
+        ),
+        ["--project", _, "--project-id", _] => report.fail(
+            "hooks",
+            format!("{event} in {file} names another identity: .git was replaced or moved since, and every call is refused"),
+            format!("put the project's .git back; if it is meant to be another one: {init}"),
+        ),
         [] => report.fail(
             "hooks",
             format!("{event} in {file} names no --project: every call is refused"),
