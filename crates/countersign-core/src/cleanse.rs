@@ -84,6 +84,7 @@ const fn after(id: &'static str, keywords: &'static [&'static str], pattern: &'s
     Shape { id, keywords, pattern, keeps_prefix: true }
 }
 
+/// Vendors' prefixes need no word border in front: what stands there may be the rest of a terminal sequence.
 /// Most specific first: PEM, vendors' prefixes, named assignments, connection strings, bearer.
 const CATALOGUE: &[Shape] = &[
     shape(
@@ -91,31 +92,23 @@ const CATALOGUE: &[Shape] = &[
         &["private key"],
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
     ),
-    shape(
-        "AWS_KEY",
-        &["akia", "asia", "abia", "acca"],
-        r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)",
-    ),
+    shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)"),
     after(
         "AWS_SECRET",
         &["secretkey", "secret_key", "secretaccess", "secret_access"],
         r#"(?i)((?:aws_?)?secret_?(?:access_?)?key["']?[\s=:"']{1,8})[A-Za-z0-9/+=]{40}(?-u:\b)"#,
     ),
-    shape("GITHUB_PAT", &["github_pat_"], r"(?-u:\b)github_pat_[A-Za-z0-9_]{22,}"),
-    shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"(?-u:\b)gh[poshur]_[A-Za-z0-9]{36,}"),
+    shape("GITHUB_PAT", &["github_pat_"], r"github_pat_[A-Za-z0-9_]{22,}"),
+    shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"gh[poshur]_[A-Za-z0-9]{36,}"),
     shape("GITHUB_URL_TOKEN", &["x-access-token"], r"x-access-token:[^@\s]+@"),
-    shape("SLACK_TOKEN", &["xox"], r"(?-u:\b)xox[baprs]-[A-Za-z0-9-]{10,}"),
+    shape("SLACK_TOKEN", &["xox"], r"xox[baprs]-[A-Za-z0-9-]{10,}"),
     shape("SLACK_WEBHOOK", &["hooks.slack.com"], r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,}"),
-    shape("ANTHROPIC_KEY", &["sk-ant-"], r"(?-u:\b)sk-ant-[A-Za-z0-9_-]{32,}"),
+    shape("ANTHROPIC_KEY", &["sk-ant-"], r"sk-ant-[A-Za-z0-9_-]{32,}"),
     shape("OPENAI_KEY", &["sk-"], r"(?-u:\b)sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}"),
-    shape("GOOGLE_KEY", &["aiza"], r"(?-u:\b)AIza[A-Za-z0-9_-]{35}"),
-    shape(
-        "STRIPE_KEY",
-        &["sk_", "rk_", "whsec_"],
-        r"(?-u:\b)(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}",
-    ),
-    shape("NPM_TOKEN", &["npm_"], r"(?-u:\b)npm_[A-Za-z0-9]{36}(?-u:\b)"),
-    shape("PYPI_TOKEN", &["pypi-"], r"(?-u:\b)pypi-[A-Za-z0-9_-]{50,}"),
+    shape("GOOGLE_KEY", &["aiza"], r"AIza[A-Za-z0-9_-]{35}"),
+    shape("STRIPE_KEY", &["sk_", "rk_", "whsec_"], r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}"),
+    shape("NPM_TOKEN", &["npm_"], r"npm_[A-Za-z0-9]{36}(?-u:\b)"),
+    shape("PYPI_TOKEN", &["pypi-"], r"pypi-[A-Za-z0-9_-]{50,}"),
     shape("HF_TOKEN", &["hf_"], r"(?-u:\b)hf_[A-Za-z0-9]{32,}"),
     shape("JWT", &["eyj"], r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     after("API_KEY", &["api"], r#"(?i)((?-u:\b)api[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,}"#),

@@ -545,14 +545,13 @@ impl Gate {
         end: desk::End,
     ) -> Option<Answered> {
         let step = Step::Gate;
-        let mut judgement = Judgement::refuse(end.code, step, end.reason.clone());
-        judgement.rules = asked.rules.clone();
-        let word = if end.pending.is_some() { "pending" } else { "refused" };
-        let mut draft = self.judged_draft(call, facts, &judgement, word, Some(approval_id));
-        if end.pending.is_some() {
-            draft.data.set("verdict", Json::str("require_approval"));
+        let mut drafts = Vec::new();
+        // That a person is needed was recorded when the question was opened or met; only an end is news (P-1).
+        if end.pending.is_none() {
+            let mut judgement = Judgement::refuse(end.code, step, end.reason.clone());
+            judgement.rules = asked.rules.clone();
+            drafts.push(self.judged_draft(call, facts, &judgement, "refused", Some(approval_id)));
         }
-        let mut drafts = vec![draft];
         drafts.extend(end.event.map(|(event, keys)| {
             Draft::new(
                 event,
@@ -569,11 +568,14 @@ impl Gate {
             owner: self.owner.clone(),
             gate_cap: self.rulebook().map_or(50, |b| b.settings().cap),
         });
-        match self.store.commit(Change { guard: None, open_task, ops, drafts }).await {
-            Ok(_) => {}
-            Err(CommitError::Moved) if end.how.is_some() && !end.sure => return None,
+        let nothing = end.how.is_none() && drafts.is_empty();
+        let change = Change { guard: None, open_task, ops, drafts };
+        let written = if nothing { None } else { Some(self.store.commit(change).await) };
+        match written {
+            None | Some(Ok(_)) => {}
+            Some(Err(CommitError::Moved)) if end.how.is_some() && !end.sure => return None,
             // The refusal stands without its record: nothing runs.
-            Err(_) => {}
+            Some(Err(_)) => {}
         }
         let decision = match end.pending {
             Some(expires_at) => Decision::Pending { approval_id, expires_at },

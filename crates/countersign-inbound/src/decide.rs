@@ -79,8 +79,10 @@ fn read(
 ) -> Result<(ToolCall, Option<i64>), (Code, String)> {
     let bad = |why: String| (Code::Malformed, why);
     let bounds = Bounds { max_bytes: 8 * 1024 * 1024, ..Bounds::default() };
-    let message =
-        Json::parse(input, bounds).map_err(|e| bad(format!("the input is not one JSON object: {e}")))?;
+    let message = Json::parse(input, bounds).map_err(|e| {
+        let code = if e.kind.is_bound() { Code::ArgumentsTooLarge } else { Code::Malformed };
+        (code, format!("the input is not one JSON object: {e}"))
+    })?;
     let members = message.as_object().ok_or_else(|| bad("the input is not a JSON object".into()))?;
     if let Some((unknown, _)) = members.iter().find(|(k, _)| !MEMBERS.contains(&k.as_str())) {
         return Err(bad(format!("unknown member `{unknown}`; known are {}", MEMBERS.join(", "))));

@@ -70,10 +70,20 @@ impl Ground {
         self.decide(&bash(line))
     }
 
+    /// The identity that `init` wrote into the hooks.
+    fn project_id(&self) -> String {
+        let settings = std::fs::read(self.root.join(".claude/settings.local.json")).unwrap();
+        let text = json(&settings).canonical();
+        let (_, rest) = text.split_once("\"--project-id\",\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+
     /// A hook below a process of its own.
     fn hook_command(&self, event: &str) -> Command {
         let mut command = Command::new("timeout");
+        let id = self.project_id();
         command.args(["120", BINARY, "hook", "claude-code", event, "--project"]).arg(&self.root);
+        command.args(["--project-id", &id]);
         self.environment(command)
     }
 
@@ -495,7 +505,8 @@ fn a_full_disk_refuses_and_recovers() {
     let script = r#"
         mount -t tmpfs -o size=3m tmpfs "$HOME/.local/state" || exit 90
         "$1" init --enforce --yes >/dev/null || exit 91
-        hook() { timeout 60 "$1" hook claude-code pre --project "$PWD" < "$HOME/pre.json" > "$HOME/out" 2> "$HOME/err"; }
+        ID=$(tr -d '", ' < .claude/settings.local.json | grep -A1 -m1 -e --project-id | tail -n 1)
+        hook() { timeout 60 "$1" hook claude-code pre --project "$PWD" --project-id "$ID" < "$HOME/pre.json" > "$HOME/out" 2> "$HOME/err"; }
         hook "$1" || exit 92
         dd if=/dev/zero of="$HOME/.local/state/fill" bs=512 2>/dev/null
         n=0

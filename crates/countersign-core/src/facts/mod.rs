@@ -88,7 +88,7 @@ impl Facts {
         let cwd = call.parts().cwd.as_deref().unwrap_or("/");
         let bases = Bases { cwd, home };
         if let Some(member) = tools::command_member(tool) {
-            let line = mapped(call, member)?;
+            let line = short(mapped(call, member)?)?;
             let shell = match tool {
                 "Bash" => ShellFacts::read(line),
                 // Another language with another quoting.
@@ -104,7 +104,7 @@ impl Facts {
             if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
                 let line = LINE_MEMBERS.iter().find_map(|n| call.args().text(n));
                 if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
-                    facts.take_shell(ShellFacts::read(line), bases);
+                    facts.take_shell(ShellFacts::read(short(line)?), bases);
                 }
             }
             facts.walk(call.args(), None, tool, bases)?;
@@ -353,6 +353,16 @@ fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) 
     if folders.len() > MAX_FOLDERS { Err("more changes of folder than are followed") } else { Ok(()) }
 }
 
+/// A line beyond the bound is refused, not asked about: nobody could read it in a question.
+fn short(line: &str) -> Result<&str, FactError> {
+    if line.len() > shell::MAX_LINE_BYTES {
+        let why =
+            format!("a shell line of {} bytes; at most {} are judged", line.len(), shell::MAX_LINE_BYTES);
+        return Err(fail(Code::ArgumentsTooLarge, why));
+    }
+    Ok(line)
+}
+
 /// A member that rules are written on: absent, empty or not a string is a refusal, never an unmatched rule.
 fn mapped<'a>(call: &'a ToolCall, member: &str) -> Result<&'a str, FactError> {
     match call.args().get(member) {
@@ -453,6 +463,8 @@ mod tests {
 
     #[test]
     fn floods_are_bounded() {
+        let long = Json::object([("command", Json::str("x".repeat(65_537)))]).canonical();
+        assert_eq!(of("Bash", &long).unwrap_err().code, Code::ArgumentsTooLarge);
         let many: Vec<Json> = (0..300).map(|i| Json::str(format!("/p/{i}"))).collect();
         let args = Json::object([("paths", Json::Array(many))]).canonical();
         assert_eq!(of("mcp__fs__r", &args).unwrap_err().code, Code::TooManyForms);

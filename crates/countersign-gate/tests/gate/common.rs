@@ -191,9 +191,9 @@ pub(crate) async fn approve(gate: &Gate, id: ApprovalId) {
 }
 
 /// Answers at once: what needs a person is left pending.
-pub(crate) const AT_ONCE: Patience = Patience { client_limit_s: None, hold_s: Some(0) };
+pub(crate) const AT_ONCE: Patience = Patience { client_limit_s: None, hold_s: Some(0), listens: None };
 /// Waits as long as the window.
-pub(crate) const PATIENT: Patience = Patience { client_limit_s: None, hold_s: None };
+pub(crate) const PATIENT: Patience = Patience { client_limit_s: None, hold_s: None, listens: None };
 
 pub(crate) fn allowed(answered: &Answered) -> bool {
     matches!(answered.decision, Decision::Allowed { .. })

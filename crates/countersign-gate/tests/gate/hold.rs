@@ -241,7 +241,7 @@ async fn a_yes_between_look_and_leave_counts() {
         let world = World::new().await;
         let gate = world.gate();
         let call = world.call("s", ASKS);
-        let waiting = world.start(&gate, &call, Patience { client_limit_s: None, hold_s });
+        let waiting = world.start(&gate, &call, Patience { client_limit_s: None, hold_s, listens: None });
         let id = world.question().await;
         let pause = world.store.pause("commit");
         world.clock.advance(seconds(hold_s.map_or(300, i64::unsigned_abs)));
@@ -288,7 +288,7 @@ async fn a_hold_over_is_parked_and_redeemed() {
     let gate = world.gate();
     let call = world.call("s", ASKS);
     // The client gives up after 30 s; ten of them are ours to answer in.
-    let patience = Patience { client_limit_s: Some(30), hold_s: None };
+    let patience = Patience { client_limit_s: Some(30), hold_s: None, listens: None };
     let waiting = world.start(&gate, &call, patience);
     let id = world.question().await;
     world.clock.advance(Duration::from_millis(19_999));

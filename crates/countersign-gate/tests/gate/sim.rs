@@ -79,7 +79,7 @@ async fn one_world(seed: u64) -> BTreeMap<&'static str, usize> {
                 let line = LINES[chance.below(LINES.len() as u64) as usize];
                 let session = ["s1", "s2", "s3"][chance.below(3) as usize];
                 let hold_s = [Some(0), Some(5), None][chance.below(3) as usize];
-                let patience = Patience { client_limit_s: None, hold_s };
+                let patience = Patience { client_limit_s: None, hold_s, listens: None };
                 running.push(world.start(gate, &world.call(session, line), patience));
             }
             9..=12 => {

@@ -180,7 +180,7 @@ impl Bench {
         processes
             .filter(|process| {
                 let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).ends_with(&wanted)
+                String::from_utf8_lossy(&line).contains(&wanted)
             })
             .filter_map(|process| process.file_name().to_str()?.parse().ok())
             .collect()

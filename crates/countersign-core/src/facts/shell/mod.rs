@@ -12,8 +12,8 @@ pub(crate) mod programs;
 
 use std::collections::BTreeSet;
 
-/// Longest line that is read, in bytes; a longer one is opaque.
-const MAX_LINE_BYTES: usize = 8_192;
+/// Longest line that is judged, in bytes; a longer one is refused (DECISIONS row 21): nobody could read it in a question.
+pub const MAX_LINE_BYTES: usize = 65_536;
 /// Most simple commands that are told apart; a line with more is opaque.
 const MAX_COMMANDS: usize = 16;
 
@@ -135,11 +135,7 @@ impl ShellFacts {
     pub fn read(line: &str) -> ShellFacts {
         let line = line.trim();
         let mut facts = ShellFacts { line: line.to_owned(), ..ShellFacts::default() };
-        if line.len() > MAX_LINE_BYTES {
-            facts.opaque = Some("the line is longer than 8192 bytes");
-        } else {
-            (facts.commands, facts.opaque) = lexer::read(line);
-        }
+        (facts.commands, facts.opaque) = lexer::read(line);
         if facts.opaque.is_none() && facts.commands.len() > MAX_COMMANDS {
             facts.opaque = Some("the line has more than 16 commands");
         }
