@@ -333,7 +333,7 @@ fn blocked(facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Ju
         }
         let meets = |p: &PathPattern, form: &str| {
             p.blocks(form, path.access)
-                || (path.takes_tree && p.lies_below(form))
+                || (path.takes_tree && p.lies_below(form, path.access))
                 || (path.pattern && p.could_meet(form, path.access, path.takes_tree))
         };
         let hit = |patterns: &[PathPattern]| {

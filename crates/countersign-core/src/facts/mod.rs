@@ -58,9 +58,12 @@ const TAKERS: &[&str] =
 /// Programs whose last word, or `-t` folder, receives files of the names of the others.
 const COPIERS: &[&str] = &["cp", "mv", "install", "ln"];
 /// git commands that put files of a commit in the place of what their words name.
-const GIT_TAKERS: &[&str] = &["checkout", "restore", "rm", "mv", "clean", "stash", "reset"];
+const GIT_TAKERS: &[&str] =
+    &["checkout", "restore", "rm", "mv", "clean", "stash", "reset", "clone", "worktree", "init"];
+/// Programs that read whole trees when told to.
+const READS_TREE: &[&str] = &["cp", "grep", "egrep", "fgrep", "rg", "diff", "ls"];
 /// Members of a server's or an unknown tool's arguments that hold a shell line.
-const LINE_MEMBERS: &[&str] = &["command", "cmd", "script", "shell_command"];
+const LINE_MEMBERS: &[&str] = &["command", "commands", "cmd", "script", "shell_command", "shell", "line"];
 /// Most folders a line may change to.
 const MAX_FOLDERS: usize = 6;
 
@@ -102,9 +105,10 @@ impl Facts {
                 facts.writes.push(paths::absolute(path, bases).0);
             }
             if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
-                let line = LINE_MEMBERS.iter().find_map(|n| call.args().text(n));
-                if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
-                    facts.take_shell(ShellFacts::read(short(line)?), bases);
+                let mut lines = Vec::new();
+                shell_lines(call.args(), None, &mut lines);
+                if !lines.is_empty() {
+                    facts.take_shell(ShellFacts::read(short(&lines.join("\n"))?), bases);
                 }
             }
             facts.walk(call.args(), None, tool, bases)?;
@@ -164,6 +168,12 @@ impl Facts {
         for command in &shell.commands {
             let program = command.program();
             let git = program == "git" && command.args().any(|w| GIT_TAKERS.contains(&w));
+            let recursive = command.args().any(|w| {
+                w == "--recursive"
+                    || (w.starts_with('-') && !w.starts_with("--") && w.contains(['r', 'R', 'a']))
+            });
+            // Who reads a whole tree reads what is closed below it.
+            let reads_tree = recursive && READS_TREE.contains(&program);
             let access = if programs::only_reads(program) { Access::Read } else { Access::Write };
             let changes = programs::changes_files(program) || (program == "sed" && in_place(command));
             for word in command.words.iter().skip(1) {
@@ -171,13 +181,16 @@ impl Facts {
                 let live = word.is_pattern();
                 for value in values(&word.text) {
                     self.name(&folders, bases, value, Use { access, takes, live });
+                    if reads_tree {
+                        self.name(&folders, bases, value, Use { access: Access::Read, takes: true, live });
+                    }
                 }
                 if changes && !live && !word.text.starts_with('-') {
                     self.written(&folders, bases, &word.text);
                 }
             }
             if COPIERS.contains(&program) {
-                self.copied(command, &folders, bases);
+                self.copied(command, recursive, &folders, bases);
             }
             for path in &command.reads {
                 let how = Use { access: Access::Read, takes: false, live: path.is_pattern() };
@@ -195,28 +208,23 @@ impl Facts {
         Ok(())
     }
 
-    /// `cp a/b c` also writes `c/b`, and whatever lies below it.
-    fn copied(&mut self, command: &Simple, folders: &[String], bases: Bases<'_>) {
-        let named = command.args().find_map(|w| w.strip_prefix("--target-directory="));
+    /// `cp a/b c` also writes `c/b`, and whatever lies below it; a tree copied to a name that is new becomes that name.
+    fn copied(&mut self, command: &Simple, recursive: bool, folders: &[String], bases: Bases<'_>) {
         let words: Vec<&str> = command.args().filter(|w| !w.starts_with('-')).collect();
-        // With `-t DIR` the folder comes first; trying every word as the target covers both orders.
-        let turned = command.args().any(|w| w.starts_with("-t"));
-        let (targets, sources) = match (named, turned, words.split_last()) {
-            (Some(target), _, _) => (vec![target], words.as_slice()),
-            (None, true, _) => (words.clone(), words.as_slice()),
-            (None, false, Some((target, sources))) => (vec![*target], sources),
-            (None, false, None) => return,
+        let Some((target, sources)) = words.split_last() else { return };
+        let mut takes = |path: &str| {
+            let live = path.contains(['*', '?', '[']);
+            self.name(folders, bases, path, Use { access: Access::Write, takes: true, live });
         };
-        for target in targets {
-            for source in sources {
-                let name = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-                let below = match name {
-                    "" | "." | ".." => target.to_owned(),
-                    name => format!("{target}/{name}"),
-                };
-                let live = below.contains(['*', '?', '[']);
-                self.name(folders, bases, &below, Use { access: Access::Write, takes: true, live });
+        for source in sources {
+            match source.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
+                "" | "." | ".." => takes(target),
+                name => takes(&format!("{target}/{name}")),
             }
+        }
+        let there = matches!(target.rsplit('/').next(), Some("" | "." | ".."));
+        if recursive && !there {
+            takes(target);
         }
     }
 
@@ -298,39 +306,34 @@ impl Facts {
             spellings.extend(paths::address(text).map(str::to_owned));
         }
         let pattern = self.class == ToolClass::FileSearch && matches!(key, "glob" | "pattern");
+        // A server's tool that removes or moves takes what lies below as well.
+        let takes_tree = served && (self.tier == Tier::Destructive || tools::moves(tool));
         for one in spellings.iter().flat_map(|s| s.split(['\n', '\0'])).filter(|s| !s.is_empty()) {
             let (path, spelled) = paths::absolute(one, bases);
-            self.paths.push(PathUse {
-                place: key.to_owned(),
-                path,
-                spelled,
-                pattern,
-                access,
-                takes_tree: false,
-            });
+            self.paths.push(PathUse { place: key.to_owned(), path, spelled, pattern, access, takes_tree });
         }
         Ok(())
     }
 }
 
-/// Every part of a word that may be a path: the word, what stands behind `=`, `@` or `:`, and what is attached to a
-/// short option.
+/// Every part of a word that may be a path: the word, what stands behind a separator, and whatever may be attached to a
+/// cluster of short options.
 fn values(word: &str) -> Vec<&str> {
     let mut out = Vec::new();
     if !word.starts_with('-') {
         out.push(word);
     } else if !word.starts_with("--") {
-        out.extend(word.get(2..).filter(|rest| !rest.is_empty()));
+        out.extend((2..16).filter_map(|at| word.get(at..)).filter(|rest| !rest.is_empty()));
     }
-    for separator in ['=', '@', ':'] {
-        out.extend(word.split_once(separator).map(|(_, rest)| rest.trim_start_matches('@')));
+    for (at, _) in word.match_indices(['=', '@', ':', '<', ',', ';']) {
+        out.extend(word.get(at + 1..).filter(|rest| !rest.is_empty()));
     }
     out
 }
 
 /// `sed -i` changes the files it names.
 fn in_place(command: &Simple) -> bool {
-    command.args().any(|w| w == "-i" || w.starts_with("-i.") || w.starts_with("--in-place"))
+    command.args().any(|w| w.starts_with("-i") || w.starts_with("--in-place"))
 }
 
 /// Follows `cd`: every folder the line may be in from here on.
@@ -351,6 +354,21 @@ fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) 
         }
     }
     if folders.len() > MAX_FOLDERS { Err("more changes of folder than are followed") } else { Ok(()) }
+}
+
+/// Every shell line that a server's or an unknown tool's arguments hold, at any depth.
+fn shell_lines<'a>(value: &'a Json, key: Option<&str>, out: &mut Vec<&'a str>) {
+    match value {
+        Json::Object(members) => members.iter().for_each(|(k, v)| shell_lines(v, Some(k), out)),
+        Json::Array(items) => items.iter().for_each(|v| shell_lines(v, key, out)),
+        Json::String(text) if !text.trim().is_empty() => {
+            let key = key.unwrap_or_default().to_ascii_lowercase();
+            if LINE_MEMBERS.contains(&key.as_str()) {
+                out.push(text);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A line beyond the bound is refused, not asked about: nobody could read it in a question.

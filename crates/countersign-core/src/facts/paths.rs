@@ -155,7 +155,10 @@ impl PathPattern {
     }
 
     /// Whether a tree that is taken as a whole holds something this anchored pattern blocks.
-    pub fn lies_below(&self, path: &str) -> bool {
+    pub fn lies_below(&self, path: &str, access: Access) -> bool {
+        if !self.mode.meets(access) {
+            return false;
+        }
         let folded = fold(path);
         let value: Vec<&str> = folded.split('/').filter(|s| !s.is_empty()).collect();
         self.anchored
@@ -397,7 +400,7 @@ pub fn looks_like_path(value: &str) -> bool {
         .strip_prefix('.')
         .is_some_and(|r| r.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-'));
     (1..=1024).contains(&value.chars().count())
-        && !value.contains(char::is_whitespace)
+        && (!value.contains(char::is_whitespace) || value.contains('/'))
         && (value.contains(['/', '\\'])
             || value.starts_with('~')
             || dotted
@@ -487,7 +490,9 @@ mod tests {
         assert!(!write.blocks("/p/.claude/settings.json", Access::Read));
         let own = PathPattern::new("/home/ana/shop/.countersign/", BlockMode::Both).unwrap();
         assert!(
-            own.lies_below("/home/ana") && own.lies_below("/home/ana/shop") && !own.lies_below("/home/bob")
+            own.lies_below("/home/ana", Access::Write)
+                && own.lies_below("/home/ana/shop", Access::Write)
+                && !own.lies_below("/home/bob", Access::Write)
         );
     }
 

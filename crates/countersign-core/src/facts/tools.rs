@@ -161,6 +161,12 @@ fn tier_by_words(tool: &str) -> Tier {
     }
 }
 
+/// Whether a tool's name says that it moves or renames.
+pub fn moves(tool: &str) -> bool {
+    let base: String = tool.rsplit("__").next().unwrap_or(tool).nfkc().collect();
+    matches!(first_word(&base).as_str(), "move" | "rename")
+}
+
 fn first_word(name: &str) -> String {
     let mut word = String::new();
     let mut last_lower = false;

@@ -353,6 +353,12 @@ fn paths_mean_files() {
         "cp x .git",
         "tee -a .claude/settings.json",
         "git checkout evil -- .claude",
+        "cp -r x ~/.config",
+        "cp -r ~/.local x",
+        "grep -r x ~/.local/state",
+        "git clone ./evil .claude",
+        "tree -no.claude/settings.json",
+        "echo x > ~/.gitconfig",
         "rm -rf .claude",
     ] {
         let j = bash(line).judge();

@@ -174,8 +174,10 @@ fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> 
     let root = project_root.trim_end_matches('/');
     let mut out = Vec::new();
     let mut add = |text: String, mode| out.extend(PathPattern::new(&text, mode));
-    add(format!("{root}/.countersign/"), BlockMode::Both);
     add(".countersign/".to_owned(), BlockMode::Both);
+    // Anchored for whole trees that are taken away or written over. Copying a project reads its rules with the rest,
+    // and they are no secret.
+    add(format!("{root}/.countersign/"), BlockMode::Write);
     // State is found by the repository behind this name: whoever swaps it would bring another project's answers.
     add(format!("{root}/.git"), BlockMode::Write);
     for folder in own_folders {
@@ -189,6 +191,10 @@ fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> 
         ".codex/config.toml",
         ".gemini/settings.json",
         ".cursor/hooks.json",
+        ".mcp.json",
+        ".claude.json",
+        ".gitconfig",
+        ".config/git/",
     ];
     for file in CLIENT_FILES {
         add((*file).to_owned(), BlockMode::Write);

@@ -1,6 +1,6 @@
 //! git: where its sub-command stands, what it pushes, and which of its commands can run others.
 
-use super::Simple;
+use super::{Simple, programs};
 use std::collections::BTreeSet;
 
 /// A git command taken apart.
@@ -60,7 +60,7 @@ pub(super) fn parts(command: &Simple) -> Option<Git<'_>> {
 
 /// Whether a push forces, and which branches it names. git takes unambiguous beginnings of long options.
 pub(super) fn push(git: &Git<'_>) -> (bool, BTreeSet<String>) {
-    let beginning = |flag: &str, whole: &str| flag.len() >= 4 && whole.starts_with(flag);
+    let beginning = |flag: &str, whole: &str| flag.len() >= 3 && whole.starts_with(flag);
     let short_force = |f: &str| f.starts_with('-') && !f.starts_with("--") && f.contains('f');
     let mut forced = false;
     let mut refs = BTreeSet::new();
@@ -74,7 +74,9 @@ pub(super) fn push(git: &Git<'_>) -> (bool, BTreeSet<String>) {
         forced |= r.starts_with('+');
         let target = r.trim_start_matches('+').rsplit(':').next().unwrap_or_default();
         let name = target.strip_prefix("refs/").unwrap_or(target);
-        refs.insert(name.strip_prefix("heads/").unwrap_or(name).to_owned());
+        // `:` alone pushes every branch that both sides have.
+        let name = name.strip_prefix("heads/").unwrap_or(name);
+        refs.insert(if name.is_empty() { "*" } else { name }.to_owned());
     }
     (forced, refs)
 }
@@ -137,22 +139,61 @@ pub(super) fn unread(command: &Simple) -> Option<&'static str> {
     if git.odd || !KNOWN.contains(&git.sub) {
         return WHY;
     }
-    let flag = |begins: &[&str]| git.flags.iter().any(|f| begins.iter().any(|b| f.starts_with(b)));
+    // What runs programs or names files, in full, shortened or attached, whatever the sub-command.
+    const LONG: &[&str] = &[
+        "--output",
+        "--ext-diff",
+        "--textconv",
+        "--open-files-in-pager",
+        "--exec",
+        "--upload-pack",
+        "--receive-pack",
+        "--template",
+        "--config",
+        "--edit-description",
+        "--strategy",
+        "--strategy-option",
+        "--gpg-sign",
+        "--sign",
+        "--signed",
+        "--local-user",
+        "--separate-git-dir",
+        "--pathspec-from-file",
+        "--reference",
+        "--server-option",
+        "--file",
+        "--git-dir",
+        "--work-tree",
+        "--source",
+        "--interactive",
+        "--patch",
+        "--edit",
+        "--verify",
+    ];
+    let long =
+        git.flags.iter().any(|f| programs::abbreviates(f, LONG) && !["--no-edit", "--no-verify"].contains(f));
+    let cluster = |letters: &[char]| {
+        git.flags.iter().any(|f| f.starts_with('-') && !f.starts_with("--") && f.contains(letters))
+    };
+    let magic = git.rest.iter().any(|w| w.starts_with(':') || w.contains(['*', '?', '[']));
+    let whole = git.rest.iter().any(|w| matches!(*w, "." | "./" | ".."));
     let runs = match git.sub {
-        "push" => flag(&["--rec", "--exec", "--sig"]) || command.words.iter().any(|w| w.live),
-        "fetch" | "pull" => flag(&["--upl", "--rec", "-s", "--str", "--exec"]),
-        "clone" => flag(&["-u", "--upl", "-c", "--conf", "--templ", "--rec"]),
-        "init" => flag(&["--templ"]),
-        "grep" => flag(&["-O", "--open"]),
-        "remote" => !matches!(git.rest.as_slice(), [] | ["show" | "get-url", ..]) || flag(&["--mirror"]),
+        "push" => command.words.iter().any(|w| w.live) || cluster(&['o']),
+        "clone" => cluster(&['u', 'c', 'o']),
+        "fetch" | "pull" | "merge" | "cherry-pick" | "revert" => cluster(&['s', 'S', 'X', 'o']),
+        "commit" => cluster(&['S', 't', 'F']),
+        "tag" => cluster(&['s', 'u', 'v', 'F']),
+        "grep" | "diff" | "log" | "show" | "reflog" | "shortlog" | "rev-list" => cluster(&['O']),
+        "remote" => !matches!(git.rest.as_slice(), [] | ["show" | "get-url", ..]),
         "worktree" => !matches!(git.rest.as_slice(), ["list" | "add", ..]),
-        "diff" | "log" | "show" => flag(&["--ext", "--text-conv", "--output", "-O"]),
-        "merge" | "cherry-pick" | "revert" => flag(&["-s", "--str", "-X", "-S", "--gpg"]),
-        "commit" => flag(&["-t", "--templ", "-S", "--gpg"]),
-        "tag" => flag(&["-s", "-u", "--sign", "--local", "-v", "--verify"]),
-        "branch" => flag(&["--edit"]),
+        // These put a commit's files over what is there: only plain names of files can be judged.
+        "checkout" | "restore" | "rm" | "mv" | "stash" => magic || (whole && git.rest.len() > 1),
+        "reset" => git.flags.iter().any(|f| programs::abbreviates(f, &["--hard", "--merge", "--keep"])),
+        "clean" => true,
+        "gc" | "fsck" | "init" => !git.flags.iter().all(|f| matches!(*f, "-q" | "--quiet" | "--bare" | "-b")),
         _ => false,
     };
+    let runs = runs || long;
     // `ext::` and its kin are commands in the place of an address.
     (runs || git.rest.iter().any(|w| w.contains("::")))
         .then_some("a git command that can run others, or is not known")

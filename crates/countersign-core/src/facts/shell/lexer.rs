@@ -115,6 +115,10 @@ impl Lexer<'_> {
                         self.chars.next();
                     }
                 }
+                // The command `[` and what ends it are words of their own, and match nothing.
+                '[' if self.word.is_none() && self.chars.peek().is_none_or(|c| c.is_whitespace()) => {
+                    self.building().text.push('[');
+                }
                 '*' | '?' | '[' => {
                     let word = self.building();
                     word.live = true;

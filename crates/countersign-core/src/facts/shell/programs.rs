@@ -78,20 +78,180 @@ const TEXT: &[&str] = &[
     "free",
     "sed",
     "find",
-    "fd",
 ];
 
 /// Programs that change files in ways their words tell.
-const FILES: &[&str] = &[
-    "touch", "mkdir", "rmdir", "rm", "cp", "mv", "ln", "chmod", "tee", "install", "truncate", "shred", "dd",
-    "unlink",
-];
+const FILES: &[&str] =
+    &["touch", "mkdir", "rmdir", "rm", "cp", "mv", "ln", "chmod", "tee", "truncate", "shred", "dd", "unlink"];
 
 /// Programs that build, test and fetch. What a project's own files make them do is not read, as with any script.
 const BUILD: &[&str] = &[
-    "cargo", "rustc", "rustfmt", "go", "gofmt", "npm", "pnpm", "yarn", "pytest", "ruff", "black", "isort",
-    "flake8", "mypy", "tsc", "eslint", "prettier", "vitest", "jest", "make", "cmake", "ninja", "gradle",
-    "mvn", "curl", "wget", "git",
+    "cargo", "go", "gofmt", "rustfmt", "npm", "pnpm", "yarn", "pytest", "ruff", "black", "mypy", "tsc",
+    "eslint", "prettier", "vitest", "jest", "make", "curl", "git",
+];
+
+/// Options of programs that are told apart, letter for letter: whatever else begins with a dash makes the line opaque,
+/// since clusters, abbreviations and attached values have more spellings than any list of bad ones.
+const OPTIONS: &[(&str, &[&str])] = &[
+    (
+        "cp",
+        &[
+            "-r",
+            "-R",
+            "-a",
+            "-f",
+            "-v",
+            "-p",
+            "-n",
+            "-u",
+            "-i",
+            "-rf",
+            "-rv",
+            "-av",
+            "-rp",
+            "-fr",
+            "-pr",
+            "--recursive",
+        ],
+    ),
+    ("mv", &["-f", "-v", "-n", "-i", "-u", "-fv", "-vf"]),
+    ("ln", &["-s", "-f", "-n", "-v", "-sf", "-fs", "-sfn", "-sv"]),
+    ("tee", &["-a", "-i", "--append"]),
+    (
+        "curl",
+        &[
+            "-s",
+            "-S",
+            "-f",
+            "-L",
+            "-I",
+            "-i",
+            "-v",
+            "-G",
+            "-sS",
+            "-Ss",
+            "-sL",
+            "-sSL",
+            "-fsSL",
+            "-fsS",
+            "-fsL",
+            "-fL",
+            "-sf",
+            "-sSf",
+            "-sfL",
+            "-LsS",
+            "-sI",
+            "-si",
+            "-o",
+            "-X",
+            "-H",
+            "-d",
+            "-w",
+            "-m",
+            "-A",
+            "-e",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--location",
+            "--head",
+            "--include",
+            "--verbose",
+            "--compressed",
+            "--output",
+            "--request",
+            "--header",
+            "--data",
+            "--json",
+            "--data-urlencode",
+            "--max-time",
+            "--connect-timeout",
+            "--get",
+            "--retry",
+            "--write-out",
+        ],
+    ),
+    (
+        "pytest",
+        &[
+            "-v",
+            "-vv",
+            "-q",
+            "-x",
+            "-s",
+            "-k",
+            "-m",
+            "-rA",
+            "-n",
+            "--lf",
+            "--ff",
+            "--maxfail=1",
+            "--tb=short",
+            "--tb=long",
+            "--tb=no",
+            "--tb=line",
+            "--collect-only",
+            "--co",
+            "--durations=10",
+            "--cov",
+            "-vx",
+            "-xv",
+            "-xvs",
+            "-vs",
+            "-qq",
+        ],
+    ),
+    (
+        "go",
+        &[
+            "-v",
+            "-race",
+            "-run",
+            "-count",
+            "-count=1",
+            "-cover",
+            "-short",
+            "-timeout",
+            "-bench",
+            "-failfast",
+            "-u",
+            "-json",
+            "-m",
+        ],
+    ),
+    ("gofmt", &["-l", "-w", "-d", "-s"]),
+    ("rustfmt", &["--check"]),
+    ("ruff", &["--fix", "--check", "--diff", "-q"]),
+    ("black", &["--check", "--diff", "-q"]),
+    ("mypy", &["--strict"]),
+    ("tsc", &["--noEmit", "-b", "--build", "-w", "--watch"]),
+    ("eslint", &["--fix", "--quiet", "--max-warnings=0"]),
+    ("prettier", &["--check", "--write", "-c", "-w", "-l", "--list-different"]),
+    ("vitest", &["--run", "--watch", "--coverage"]),
+    ("jest", &["--coverage", "--watch", "--ci", "-t", "-i"]),
+    ("make", &["-j", "-j2", "-j4", "-j8", "-k", "-s", "-n", "-B", "--silent"]),
+    (
+        "npm",
+        &[
+            "-D",
+            "-S",
+            "-s",
+            "--save-dev",
+            "--save",
+            "--silent",
+            "--if-present",
+            "--omit=dev",
+            "--production",
+            "--force",
+            "--frozen-lockfile",
+            "--legacy-peer-deps",
+            "--no-audit",
+            "--no-fund",
+            "--json",
+            "--depth=0",
+            "--depth=1",
+        ],
+    ),
 ];
 
 /// Programs that run the code they are given.
@@ -127,7 +287,7 @@ fn family(program: &str) -> String {
 
 /// Whether a program only reads what its words name.
 pub(crate) fn only_reads(program: &str) -> bool {
-    TEXT.contains(&program) && !["uniq", "sort", "tree", "xxd", "sed", "find", "fd"].contains(&program)
+    TEXT.contains(&program) && !["uniq", "sort", "tree", "xxd", "sed", "find"].contains(&program)
 }
 
 /// Whether a program changes the files its words name.
@@ -153,14 +313,16 @@ pub(super) fn unread(command: &Simple) -> Option<&'static str> {
         return None;
     }
     if INTERPRETERS.contains(&family(program).as_str()) {
-        return interpreter(command);
+        return interpreter(&family(program), command);
     }
-    let known = [TEXT, FILES, BUILD].iter().any(|list| list.contains(&program));
+    // A name means the system's program only where the system keeps programs.
+    let folder = first.text.strip_suffix(program).unwrap_or_default();
+    let system = ["", "/bin/", "/usr/bin/", "/usr/local/bin/"].contains(&folder);
+    let known = system && [TEXT, FILES, BUILD].iter().any(|list| list.contains(&program));
     if !known {
         // A file of the project's own is run like any script; what it does is not read.
-        let own = first.text.starts_with("./") || first.text.starts_with("../");
-        let named = first.text.contains('/') && !first.text.starts_with('/') && !first.text.starts_with('~');
-        return (!own && !named).then_some("a program that is not known");
+        let own = first.text.contains('/') && !first.text.starts_with('/') && !first.text.starts_with('~');
+        return (!own).then_some("a program that is not known");
     }
     let text = TEXT.contains(&program);
     let runs = |word: &str| {
@@ -174,59 +336,102 @@ pub(super) fn unread(command: &Simple) -> Option<&'static str> {
     options(program, command)
 }
 
-fn interpreter(command: &Simple) -> Option<&'static str> {
+fn interpreter(family: &str, command: &Simple) -> Option<&'static str> {
     const WHY: Option<&str> = Some("an interpreter with code on its line or from its input");
     let words: Vec<&str> = command.args().collect();
     match words.as_slice() {
-        ["--version" | "-V" | "-v" | "--help"] => None,
-        ["-m", "pytest" | "unittest" | "json.tool", ..] => None,
-        // A script decides for itself; code that comes by descriptor or here-string stands nowhere.
-        [script, ..] if !script.starts_with('-') => {
-            let fed = script.starts_with("/dev/") || script.starts_with("/proc/") || command.fed;
+        ["--version" | "-V" | "-v"] => None,
+        ["-m", "pytest", ..] if family == "python" => listed("pytest", words.iter().skip(2).copied()),
+        // A script decides for itself; code that comes by descriptor or here-string stands nowhere, and a bare word may
+        // be a command of the interpreter's own.
+        [script, ..] if !script.starts_with('-') && script.contains(['.', '/']) => {
+            let fed = command.fed || script.split('/').any(|part| part == "dev" || part == "proc");
             if fed { WHY } else { None }
         }
         _ => WHY,
     }
 }
 
+/// Whether every option is on the program's list; words behind `--` are no options of it.
+fn listed<'a>(program: &str, words: impl Iterator<Item = &'a str>) -> Option<&'static str> {
+    let known =
+        OPTIONS.iter().find(|(name, _)| *name == program).map(|(_, known)| *known).unwrap_or_default();
+    let mut options = words.take_while(|w| *w != "--").filter(|w| w.starts_with('-') && w.len() > 1);
+    options.any(|w| !known.contains(&w)).then_some("an option that is not known")
+}
+
 fn options(program: &str, command: &Simple) -> Option<&'static str> {
     let any = |begins: &[&str]| command.args().any(|w| begins.iter().any(|b| w.starts_with(b)));
-    let first = command.args().find(|w| !w.starts_with('-')).unwrap_or_default();
-    const RUNS: Option<&str> = Some("an option that runs a program");
+    // A sub-command stands first, or an option before it may take the next word.
+    let sub = command.args().next().unwrap_or_default();
+    let behind = || command.args().skip(1);
     match program {
         "git" => git::unread(command),
-        "find" => any(&["-exec", "-ok", "-delete", "-fprint", "-fls"]).then_some("find with an action"),
-        "fd" => any(&["-x", "-X", "--exec"]).then_some("fd with an action"),
-        "rg" if any(&["--pre", "--hostname-bin"]) => RUNS,
-        "sort" if any(&["--co", "-T", "--temp"]) => RUNS,
+        "find" => {
+            any(&["-exec", "-ok", "-delete", "-fprint", "-fls", "-files0"]).then_some("find with an action")
+        }
+        "rg" => command
+            .args()
+            .any(|w| abbreviates(w, &["--pre", "--hostname-bin"]))
+            .then_some("an option that runs a program"),
+        "sort" => {
+            let odd = |w: &str| w.starts_with("--") || (w.starts_with('-') && w.contains(['o', 'T', 'S']));
+            command.args().any(odd).then_some("an option that is not known")
+        }
         "sed" => sed(command),
-        "date" if any(&["-s", "--set"]) => Some("sets the clock"),
+        "date" => any(&["-s", "--s", "-f", "--f"]).then_some("an option that is not known"),
+        "printf" => any(&["-v"]).then_some("a builtin that sets a variable"),
         "curl" => {
-            any(&["-K", "--config", "--engine", "--libcurl"]).then_some("a configuration from elsewhere")
+            let odd = |w: &str| w.starts_with("file:") || w.contains(['{', '[', '#']);
+            listed(program, command.args())
+                .or(command.args().any(odd).then_some("an address that stands for several"))
         }
-        "wget" => any(&["-e", "--exec", "--config", "--use-ask", "-i", "--input"])
-            .then_some("a configuration from elsewhere"),
-        "make" | "cmake" | "ninja" | "gradle" | "mvn" => {
-            let odd = any(&["--eval", "-f", "--file", "--makefile", "-E", "-P", "-D", "--init-script", "-I"])
-                || command.args().any(|w| w.contains('='));
-            odd.then_some("a build with settings on its line")
-        }
+        "make" if command.args().any(|w| w.contains('=')) => Some("a build with settings on its line"),
         "cargo" => {
             const KNOWN: &[&str] = &[
-                "build", "b", "check", "c", "test", "t", "run", "r", "clippy", "fmt", "doc", "d", "bench",
-                "update", "tree", "metadata", "add", "remove", "clean", "new", "init", "fetch", "vendor",
-                "search", "info", "nextest", "deny", "audit", "publish", "package", "xtask", "version", "",
+                "build",
+                "b",
+                "check",
+                "c",
+                "test",
+                "t",
+                "run",
+                "r",
+                "clippy",
+                "fmt",
+                "doc",
+                "d",
+                "bench",
+                "update",
+                "tree",
+                "metadata",
+                "add",
+                "remove",
+                "clean",
+                "new",
+                "init",
+                "fetch",
+                "search",
+                "info",
+                "nextest",
+                "deny",
+                "audit",
+                "publish",
+                "package",
+                "xtask",
+                "version",
+                "--version",
+                "",
             ];
-            let toolchain = first.starts_with('+');
-            (any(&["--config", "-Z", "-C"]) || toolchain || !KNOWN.contains(&first))
+            let odd = |w: &str| abbreviates(w, &["--config"]) || w.starts_with("-Z") || w.starts_with("-C");
+            let before = command.args().take_while(|w| *w != "--");
+            (!KNOWN.contains(&sub) || before.into_iter().any(odd))
                 .then_some("a cargo command that is not known")
         }
         "go" => {
-            const KNOWN: &[&str] = &[
-                "build", "test", "run", "vet", "fmt", "mod", "list", "version", "doc", "get", "install", "",
-            ];
-            (any(&["-exec", "-toolexec", "-vettool", "-overlay", "-modfile"]) || !KNOWN.contains(&first))
-                .then_some("a go command that is not known")
+            const KNOWN: &[&str] =
+                &["build", "test", "run", "vet", "fmt", "mod", "list", "version", "doc", "get", ""];
+            if KNOWN.contains(&sub) { listed("go", behind()) } else { Some("a go command that is not known") }
         }
         "npm" | "pnpm" | "yarn" => {
             const KNOWN: &[&str] = &[
@@ -252,23 +457,26 @@ fn options(program: &str, command: &Simple) -> Option<&'static str> {
                 "start",
                 "build",
                 "lint",
-                "version",
+                "--version",
                 "",
             ];
-            (any(&["--script-shell", "--prefix", "-C", "--dir", "--cwd", "--userconfig", "--globalconfig"])
-                || !KNOWN.contains(&first))
-            .then_some("a package command that is not known")
+            if KNOWN.contains(&sub) {
+                listed("npm", behind())
+            } else {
+                Some("a package command that is not known")
+            }
         }
-        "rustc" | "tsc" if any(&["-C", "@", "--codegen"]) => RUNS,
-        "pytest" if any(&["-c", "-o", "--override", "-p", "--confcutdir"]) => Some("settings on its line"),
-        "eslint" | "prettier" | "vitest" | "jest"
-            if any(&["--config", "-c", "--plugin", "--rulesdir", "--resolve"]) =>
-        {
-            Some("a configuration from elsewhere")
-        }
-        "printf" if any(&["-v"]) => Some("a builtin that sets a variable"),
-        _ => None,
+        _ if TEXT.contains(&program) || !OPTIONS.iter().any(|(name, _)| *name == program) => None,
+        _ => listed(program, command.args()),
     }
+}
+
+/// Whether an option is one of these, in full, shortened, or with its value attached.
+pub(super) fn abbreviates(word: &str, options: &[&str]) -> bool {
+    let name = word.split('=').next().unwrap_or(word);
+    word.starts_with("--")
+        && name.len() > 2
+        && options.iter().any(|o| o.starts_with(name) || name.starts_with(o))
 }
 
 /// A sed script can write files and run commands; only substitutions, deletions and prints are told apart here.
@@ -280,7 +488,6 @@ fn sed(command: &Simple) -> Option<&'static str> {
         match word {
             "-e" | "--expression" => scripts.push(words.next().unwrap_or_default()),
             "-n" | "-E" | "-r" | "-i" | "-s" | "-z" | "-u" => {}
-            option if option.starts_with("-i.") => {}
             option if option.starts_with('-') => return WHY,
             script if scripts.is_empty() => scripts.push(script),
             _ => {}

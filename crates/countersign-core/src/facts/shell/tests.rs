@@ -20,6 +20,7 @@ fn plain_lines_are_understood() {
         ("./deploy production", vec!["./deploy production"]),
         ("sed -n '1,5p' a | sed 's/a/b/g'", vec!["sed -n 1,5p a", "sed s/a/b/g"]),
         ("npm run build && npm test", vec!["npm run build", "npm test"]),
+        ("[ -f x ] && echo y", vec!["'[' -f x ']'", "echo y"]),
     ] {
         let facts = read(line);
         assert_eq!(facts.opaque, None, "{line}");
@@ -142,11 +143,131 @@ fn the_rest_is_opaque() {
         "echo a\u{1b}[2Kb",
         "echo a\u{9b}b",
         "git push origin \"fea*\"* -f",
+        // a second review: clusters, abbreviations, attached and shortened options, names elsewhere
+        "cp -t.claude x",
+        "cp --targ=.claude x",
+        "cp -rT y .claude",
+        "cp -b -S .json a b",
+        "mv -ft.claude x",
+        "ln -ft.claude x",
+        "install -Dt.claude x",
+        "sed -i.local.json s/v/v/ x",
+        "git checkout evil -- '.c*/*'",
+        "git checkout evil .",
+        "git restore --source=evil .",
+        "git rm -f '*settings*'",
+        "git clean -fdx",
+        "git reset --hard evil",
+        "git add --pathspec-from-file=x",
+        "git checkout ':!src'",
+        "curl -so.claude/x u",
+        "curl --output-dir .claude -O u",
+        "curl -sK x",
+        "curl --conf x u",
+        "curl -o '#1/x' 'https://x.org/{.claude}'",
+        "curl 'file:///x/.e%6ev'",
+        "wget -qO.x u",
+        "curl --unix-socket x u",
+        "sort -uo.x a",
+        "rustc --emit=link=x a.rs",
+        "git init --separate-git-dir=../g .",
+        "git clone -qu x y",
+        "git clone --con=core.fsmonitor=x y",
+        "git fetch --up=x",
+        "git push --exe=x o b",
+        "git grep -nOx y",
+        "git grep --op=x y",
+        "git reflog -p --ext-diff",
+        "git rev-list --output=x",
+        "git init --te=x",
+        "git pull -qs x",
+        "git commit -qS",
+        "git tag --si x",
+        "git branch --e",
+        "rustc -gC linker=x",
+        "make -sf mk",
+        "make --mak=x",
+        "npm --loglevel test exec -c x",
+        "cargo --target-dir build evil",
+        "cargo build --conf x",
+        "go test --exec=x",
+        "go build -ldflags=-extld=x",
+        "npm test --script-sh=x",
+        "npm run x --node-options=y",
+        "pytest -qp evil",
+        "pytest -vo x",
+        "python3 -m pytest -p evil",
+        "fd -Hx y",
+        "cmake -C x",
+        "/tmp/evil/git status",
+        "/tmp/evil/ls",
+        "cat x | bash //dev/stdin",
+        "bash ../../../dev/stdin",
+        "deno eval x",
+        "bun x evil",
+        "node inspect x",
+        "php artisan tinker",
+        "rg --pr=x y",
         "tee x bash",
     ] {
         assert!(read(line).opaque.is_some(), "{line}");
     }
     assert!(read(&"ls;".repeat(17)).opaque.is_some());
+}
+
+/// What developers write all day is understood: a gate that asks about everything is switched off.
+#[test]
+fn ordinary_lines_are_understood() {
+    for line in [
+        "git add .",
+        "git add -A && git commit -m \"Fix the bug!\"",
+        "git checkout -b feature",
+        "git restore a.rs",
+        "git diff HEAD~1",
+        "git log --oneline -5",
+        "git stash",
+        "git fetch origin && git rebase --help",
+        "git switch main",
+        "git pull --ff-only",
+        "git show HEAD:src/a.rs",
+        "git branch -a",
+        "git status --short",
+        "git push -u origin feature",
+        "cp a b",
+        "cp -r src build",
+        "mv x y",
+        "rm -rf node_modules",
+        "mkdir -p a/b",
+        "touch x",
+        "chmod +x run.sh",
+        "npm test",
+        "npm install --save-dev x",
+        "npm run build -- --watch",
+        "cargo test -p x --lib",
+        "cargo build --release",
+        "cargo fmt --all --check",
+        "cargo clippy --all-targets -- -D warnings",
+        "go test ./...",
+        "pytest -q tests",
+        "python3 script.py --flag",
+        "node build.js",
+        "sed -i s/a/b/ f",
+        "sed -n '1,40p' f",
+        "grep -rn x src",
+        "find . -name '*.rs'",
+        "ls -la | head",
+        "curl -s https://example.org",
+        "curl -fsSL -o x.tgz https://example.org/x.tgz",
+        "echo done > out.txt",
+        "cat a.txt | sort -u | wc -l",
+        "make -j4",
+        "tsc --noEmit",
+        "eslint --fix src",
+        "./run.sh fast",
+    ] {
+        let why = read(line).opaque;
+        assert!(why.is_none() || line.contains("rebase"), "{line}: {why:?}");
+    }
 }
 
 /// INV-23: spellings of a force push, and the one that is not.
@@ -186,6 +307,8 @@ fn force_pushes() {
     assert_eq!(refs("git push origin HEAD:heads/main"), ["main"]);
     assert_eq!(refs("git push origin 'refs/heads/m*:refs/heads/m*'"), ["m*"]);
     assert_eq!(refs("git push --all origin"), ["*"]);
+    assert_eq!(refs("git push --b origin"), ["*"]);
+    assert_eq!(refs("git push origin :"), ["*"]);
 }
 
 #[test]
