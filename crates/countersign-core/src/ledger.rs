@@ -191,6 +191,25 @@ pub struct Ledger {
     pub rulebook_known: bool,
 }
 
+impl Ledger {
+    /// A ledger in which nothing has happened yet: for judging a call without a store.
+    pub fn blank(now: Timestamp, resolved: Vec<Resolved>) -> Ledger {
+        Ledger {
+            version: Version(Digest::of("countersign-blank-ledger", &[])),
+            now,
+            halt: Halt::Absent,
+            task: None,
+            grants: Vec::new(),
+            refusals: Vec::new(),
+            open: None,
+            permits_last_minute: 0,
+            open_calls: 0,
+            resolved,
+            rulebook_known: true,
+        }
+    }
+}
+
 /// The row of a permitted call.
 #[derive(Clone, Debug)]
 pub struct CallRow {

@@ -5,7 +5,7 @@ use crate::call::tests::call;
 use crate::digest::Digest;
 use crate::ids::{RawId, TaskId};
 use crate::json::Json;
-use crate::ledger::{OpenRequest, Resolved, TaskView, Version};
+use crate::ledger::{OpenRequest, Resolved, TaskView};
 use crate::rulebook::settings::{AskOrDeny, StandingAllow};
 use crate::rulebook::tests::{book, settings};
 use crate::task::TaskStatus;
@@ -16,37 +16,23 @@ const NOW: Timestamp = Timestamp(1_000_000);
 /// A ledger in which nothing has happened, and every path the call names is what it says.
 fn quiet(facts: &Result<Facts, FactError>) -> Ledger {
     let paths = facts.iter().flat_map(|f| &f.paths);
-    Ledger {
-        version: Version(Digest::of("v", &[])),
-        now: NOW,
-        halt: Halt::Absent,
-        task: Some(TaskView {
-            task_id: TaskId(RawId::new(NOW, [1; 10])),
-            status: TaskStatus::Running,
-            gate_count: 0,
-            gate_cap: 50,
-            gates_last_minute: 0,
-            waiting: 0,
-            tainted: false,
-        }),
-        grants: Vec::new(),
-        refusals: Vec::new(),
-        open: None,
-        permits_last_minute: 0,
-        open_calls: 0,
-        resolved: paths
-            .flat_map(|p| {
-                // What the system would make of a plain path: its normal form.
-                let real = |asked: &str| Resolved {
-                    asked: asked.to_owned(),
-                    real: Some(p.path.clone()),
-                    identity: None,
-                };
-                [real(&p.path), real(&p.spelled)]
-            })
-            .collect(),
-        rulebook_known: true,
-    }
+    let resolved = paths.flat_map(|p| {
+        // What the system would make of a plain path: its normal form.
+        let real =
+            |asked: &str| Resolved { asked: asked.to_owned(), real: Some(p.path.clone()), identity: None };
+        [real(&p.path), real(&p.spelled)]
+    });
+    let mut ledger = Ledger::blank(NOW, resolved.collect());
+    ledger.task = Some(TaskView {
+        task_id: TaskId(RawId::new(NOW, [1; 10])),
+        status: TaskStatus::Running,
+        gate_count: 0,
+        gate_cap: 50,
+        gates_last_minute: 0,
+        waiting: 0,
+        tainted: false,
+    });
+    ledger
 }
 
 struct Case {

@@ -4,7 +4,7 @@ use super::answer::{Named, find};
 use super::{Context, complain, exit, say, show};
 use countersign_core::json::{Bounds, Json};
 use countersign_core::judge::{Rules, Verdict, judge};
-use countersign_core::ledger::{Halt, Ledger, Resolved, Version};
+use countersign_core::ledger::{Ledger, Resolved};
 use countersign_core::time::Timestamp;
 
 /// Say why a call was decided as it was: a recorded call, a question, or a call on standard input.
@@ -110,26 +110,13 @@ impl Explain {
         let facts = countersign_core::facts::Facts::of(&call, book.settings().home.as_deref());
         // A ledger of its own: nothing happened, and paths are what they say, but for links followed here.
         let paths = facts.iter().flat_map(|f| f.paths.iter());
-        let ledger = Ledger {
-            version: Version(call.call_digest()),
-            now: Timestamp(0),
-            halt: Halt::Absent,
-            task: None,
-            grants: Vec::new(),
-            refusals: Vec::new(),
-            open: None,
-            permits_last_minute: 0,
-            open_calls: 0,
-            resolved: paths
-                .flat_map(|p| [(&p.path, &p.path), (&p.spelled, &p.path)])
-                .map(|(asked, plain)| Resolved {
-                    asked: asked.clone(),
-                    real: Some(super::hook::resolve(asked).unwrap_or_else(|| plain.clone())),
-                    identity: None,
-                })
-                .collect(),
-            rulebook_known: true,
-        };
+        let resolved =
+            paths.flat_map(|p| [(&p.path, &p.path), (&p.spelled, &p.path)]).map(|(asked, plain)| Resolved {
+                asked: asked.clone(),
+                real: Some(super::hook::resolve(asked).unwrap_or_else(|| plain.clone())),
+                identity: None,
+            });
+        let ledger = Ledger::blank(Timestamp(0), resolved.collect());
         let judged = judge(&call, &facts, Rules::InForce(book), &ledger);
         if cx.global.json {
             let mut json = Json::object([
