@@ -282,7 +282,8 @@ fn told(row: &Approval) -> String {
     match row.status {
         Status::Approved => format!(
             "<user_approval approval_id=\"{id}\" decided_at=\"{decided_at}\">\n\
-             A person approved this call of {tool}: {preview}\nRepeat it unchanged if it is still wanted; it will run once.\n</user_approval>"
+             A person approved this call of {tool}: {preview}\nRepeat it unchanged before {} if it is still wanted; it will run once.\n</user_approval>",
+            row.expires_at
         ),
         _ => format!(
             "<user_denial approval_id=\"{id}\" decided_at=\"{decided_at}\">\n\
