@@ -37,24 +37,19 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// What acts of the arguments, as a person reads it: the command or the path first, the rest as JSON.
-fn acting(row: &Approval) -> String {
+/// What acts of the arguments, as a person reads it: the command first, the rest as JSON.
+fn acting(row: &Approval) -> (String, Option<String>) {
     let display = row.request.display.as_str();
     let bounds = countersign_core::json::Bounds { max_bytes: 16 << 20, max_depth: 200, max_nodes: 1_000_000 };
-    let parsed = Json::parse(display.as_bytes(), bounds).ok();
-    let command = parsed.as_ref().and_then(|j| j.text("command"));
-    let rest = |j: &Json| {
-        let mut rest = j.clone();
-        rest.remove("command");
-        if rest.as_object().is_some_and(|m| m.is_empty()) {
-            String::new()
-        } else {
-            format!("\n  with:     {}", rest.canonical())
-        }
+    let Ok(mut rest) = Json::parse(display.as_bytes(), bounds) else {
+        return (clean_text(display).to_string(), None);
     };
-    match (command, &parsed) {
-        (Some(command), Some(j)) => format!("{}{}", clean_text(command), rest(j)),
-        _ => clean_text(display).to_string(),
+    match rest.remove("command") {
+        Some(Json::String(command)) => {
+            let more = rest.as_object().is_some_and(|members| !members.is_empty());
+            (clean_text(&command).to_string(), more.then(|| clean_text(&rest.canonical()).to_string()))
+        }
+        _ => (clean_text(display).to_string(), None),
     }
 }
 
@@ -64,8 +59,11 @@ pub fn request(cx: &Context, root: &str, row: &Approval, now: Option<Timestamp>)
     let id = r.approval_id;
     let mut out =
         format!("{} {}  {}\n", severity(cx, r.severity), cx.bold(&clean_text(&r.tool).to_string()), id);
-    let indented = acting(row).replace('\n', "\n            ");
-    out.push_str(&format!("  call:     {indented}\n"));
+    let (call, with) = acting(row);
+    out.push_str(&format!("  call:     {}\n", call.replace('\n', "\n            ")));
+    if let Some(with) = with {
+        out.push_str(&format!("  with:     {with}\n"));
+    }
     if let Some(cwd) = &r.cwd {
         out.push_str(&format!("  in:       {cwd}\n"));
     }
