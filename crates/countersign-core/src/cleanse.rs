@@ -148,11 +148,6 @@ pub fn clean_text(text: &str) -> Clean {
     Clean(shown)
 }
 
-/// Whether the text holds a shape of the catalogue.
-pub fn has_secret(text: &str) -> bool {
-    redact(text) != text
-}
-
 fn redact(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = text.to_owned();

@@ -209,8 +209,7 @@ impl Rulebook {
                 let source = source(rule.map_or("built-in", |r| r.file.as_str()));
                 let at = source.text.find(&format!("\"{id}\"")).unwrap_or(0);
                 let what = format!("`{id}`: {error}");
-                let remedy =
-                    "rules see the attributes of the schema only: `countersign explain --help` lists them";
+                let remedy = "rules see the attributes of .countersign/policy/schema.cedarschema only";
                 problems.push(PolicyProblem::new(&source, (at, id.len() + 2), what, remedy));
             }
         }

@@ -176,17 +176,21 @@ async fn migrate(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
-/// Waits for the lock without blocking the thread, on which another opener of this process may be running.
-async fn lock(path: &Path) -> Result<File, StoreError> {
-    let fail = |e: std::io::Error| StoreError::Unavailable(format!("{}: {e}", path.display()));
-    let file = OpenOptions::new()
+/// A private file to lock, made when it is not there; a link in its place is an error.
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path)
-        .map_err(fail)?;
+}
+
+/// Waits for the lock without blocking the thread, on which another opener of this process may be running.
+async fn lock(path: &Path) -> Result<File, StoreError> {
+    let fail = |e: std::io::Error| StoreError::Unavailable(format!("{}: {e}", path.display()));
+    let file = lock_file(path).map_err(fail)?;
     let begin = Instant::now();
     loop {
         match file.try_lock() {
@@ -211,13 +215,7 @@ async fn lock(path: &Path) -> Result<File, StoreError> {
 /// sleepers: under load some of them waited for seconds. Here only one process at a time tries for the write lock,
 /// and a writer that comes back must queue behind it. This is about fairness alone, so a fault of it is no refusal.
 pub(super) async fn turn(options: &StoreOptions) -> Result<Option<File>, StoreError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(options.state_dir.join(TURN));
+    let file = lock_file(&options.state_dir.join(TURN));
     let Ok(file) = file else { return Ok(None) };
     match file.try_lock() {
         Ok(()) => return Ok(Some(file)),

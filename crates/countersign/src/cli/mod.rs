@@ -96,14 +96,20 @@ pub enum Command {
     Status(status::Status),
     Report(report::Report),
     Mode(mode::ModeCommand),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign trust list\n  countersign trust accept project"
+    )]
     Trust(trust::Trust),
     Halt(halt::Halt),
     #[command(alias = "unfreeze")]
     Resume(halt::Resume),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign audit tail -n 20\n  countersign audit verify"
+    )]
     Audit(audit::Audit),
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  countersign config show --origin")]
     Config(config::Config),
     Decide(decide::Decide),
     Hook(hook::Hook),
