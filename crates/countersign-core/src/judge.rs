@@ -416,12 +416,14 @@ fn refuse_path(path: &PathUse, rule: &str, why: &str) -> Judgement {
 
 fn limited(settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
     let deny = |code, text: String| Some(Judgement::refuse(code, Step::Limits, clean_line(&text, 300)));
+    // What the hook let pass is this very call, and was counted then.
+    let others = |n: u32| n.saturating_sub(u32::from(ledger.joined));
     let per_minute = settings.calls_per_minute;
-    if per_minute > 0 && ledger.permits_last_minute >= per_minute {
+    if per_minute > 0 && others(ledger.permits_last_minute) >= per_minute {
         return deny(Code::LimitRate, format!("more than {per_minute} calls in 60 s; try again in a minute"));
     }
     let most = settings.max_concurrent_calls;
-    if most > 0 && ledger.open_calls >= most {
+    if most > 0 && others(ledger.open_calls) >= most {
         return deny(Code::LimitConcurrency, format!("{most} calls are running; wait for one to end"));
     }
     None

@@ -389,6 +389,8 @@ pub enum Op {
     },
     /// The session's agent process.
     Agent(AgentProcess),
+    /// A gateway lives, and is this session.
+    Gateway(AgentProcess, Session),
 }
 
 /// What a judgement, or a person's verb, changes: one transaction.

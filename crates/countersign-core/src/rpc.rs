@@ -230,6 +230,12 @@ impl Message {
     }
 }
 
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
 /// A string or a number, short enough to keep.
 fn is_id(token: &str) -> bool {
     token.len() <= MAX_NAME_BYTES && token.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())

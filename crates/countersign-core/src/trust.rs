@@ -5,7 +5,6 @@
 //! its listing holds, but for `_meta` and `icons`. A changed tool quarantines its server, an added one is hidden, a
 //! removed one is told of. Pure: pins are read and written by the store.
 
-use crate::cleanse::clean_line;
 use crate::digest::Digest;
 use crate::json::scan;
 use crate::json::{Bounds, Json};
@@ -139,40 +138,6 @@ pub fn drift<'a>(
     out
 }
 
-/// The lines in which two pinned texts differ, each cleansed with hidden characters visible: `-` what was accepted,
-/// `+` what is there now.
-pub fn diff(accepted: &str, now: &str) -> Vec<String> {
-    let (old, new) = (lines(accepted), lines(now));
-    let mut out: Vec<String> =
-        old.iter().filter(|l| !new.contains(l)).map(|l| format!("- {}", clean_line(l, 2_000))).collect();
-    out.extend(new.iter().filter(|l| !old.contains(l)).map(|l| format!("+ {}", clean_line(l, 2_000))));
-    out
-}
-
-/// One line a value, with the way to it.
-fn lines(text: &str) -> Vec<String> {
-    fn walk(value: &Json, at: &str, out: &mut Vec<String>) {
-        match value {
-            Json::Object(members) if !members.is_empty() => {
-                members.iter().for_each(|(k, v)| walk(v, &format!("{at}.{k}"), out));
-            }
-            Json::Array(items) if !items.is_empty() => {
-                items.iter().enumerate().for_each(|(i, v)| walk(v, &format!("{at}[{i}]"), out));
-            }
-            leaf => out.push(format!("{}: {}", at.trim_start_matches('.'), leaf.canonical())),
-        }
-    }
-    let bounds = Bounds { max_bytes: usize::MAX, max_depth: scan::MAX_DEPTH, max_nodes: usize::MAX };
-    match Json::parse(text.as_bytes(), bounds) {
-        Ok(json) => {
-            let mut out = Vec::new();
-            walk(&json, "", &mut out);
-            out
-        }
-        Err(_) => text.lines().map(str::to_owned).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,11 +178,5 @@ mod tests {
         let accepted = BTreeMap::from([("a".to_owned(), d("1")), ("b".to_owned(), d("2"))]);
         let found = drift(&accepted, [("a", d("x")), ("c", d("3"))]);
         assert_eq!(found, Drift { added: vec!["c".into()], changed: vec!["a".into()], removed: vec!["b".into()] });
-    }
-
-    #[test]
-    fn differences_show_hidden_characters() {
-        let shown = diff(r#"{"name":"a","description":"read"}"#, "{\"name\":\"a\",\"description\":\"read\u{200b} \u{202e}x\"}");
-        assert_eq!(shown, ["- description: \"read\"", "+ description: \"read<U+200B> <U+202E>x\""]);
     }
 }

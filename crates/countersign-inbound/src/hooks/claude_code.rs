@@ -97,6 +97,7 @@ fn read_call(
         cwd: Some((cx.resolve)(&cwd).unwrap_or(cwd)),
         tool,
         args,
+        served: None,
     };
     ToolCall::new(parts).map_err(|e| malformed(e.to_string()))
 }
@@ -203,6 +204,7 @@ pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
         code: None,
         duration_ms: message.get("duration_ms").and_then(Json::as_i64),
         bytes: response.map_or(0, |r| i64::try_from(r.canonical().len()).unwrap_or(i64::MAX)),
+        redactions: Vec::new(),
     };
     match cx.gate.observe(&CallRef::Host(host), outcome).await {
         Ok(Some(_)) => HookAnswer::silent(),

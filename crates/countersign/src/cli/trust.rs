@@ -4,7 +4,7 @@ use super::{Context, complain, exit, need_person, remember_root, say};
 use crate::wire::{Acceptance, PROJECT_PIN, Wired};
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::event::{Draft, Event, text, word};
-use countersign_gate::seams::{Pin, PinKind};
+use countersign_gate::seams::{PinChange, Pin, PinKind};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 /// See and accept what arrives with a project: its configuration and rules mean nothing until a person accepts them.
@@ -112,7 +112,8 @@ pub async fn pin(
                 ("reason", reason.map(|r| clean_line(r, 500)).as_ref().and_then(text)),
             ],
         );
-        wired.store.set_pin(PinKind::Project, PROJECT_PIN, new, draft).await?;
+        let pin = PinChange { kind: PinKind::Project, name: PROJECT_PIN.to_owned(), pin: Some(new.clone()) };
+        wired.store.set_pins(vec![pin], vec![draft]).await?;
     }
     remember_root(&wired.project, &cx.places)
 }

@@ -168,6 +168,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     rules.on_exceed = ask("gate.on_exceed", d.on_exceed);
     rules.opaque_command = ask("gate.opaque_command", d.opaque_command);
+    rules.result_bytes =
+        int("cleanse.result_bytes").and_then(|n| usize::try_from(n).ok()).unwrap_or(d.result_bytes);
     rules.judge_budget_ms = int("gate.judge_budget_ms").map_or(d.judge_budget_ms, i64::unsigned_abs);
     if let Some(paths) = blocked {
         rules.blocked = paths.iter().filter_map(|p| pattern(p)).collect();
