@@ -4,7 +4,7 @@
 //! take an [`Approver`], which only a human principal can become. Where it stops: how a person proved to be one is
 //! the door's business; what an answer changes is the store's one transaction.
 
-use crate::gate::{Caller, Gate, first};
+use crate::gate::{Caller, Gate, Leaving, first};
 use crate::seams::{DecideError, StoreError};
 use countersign_core::approval::scope::{Scope, ScopeError};
 use countersign_core::approval::{Answer, LATE_S, Status, Strand, Wait};
@@ -111,8 +111,14 @@ pub(crate) async fn wait(
             None
         };
         let gone = async { Some(caller.gone().await) };
-        if let Some(why) = first(changed, gone).await {
-            return Waited::Ended(taken_back(why));
+        match first(changed, gone).await {
+            None => {}
+            Some(Leaving::TakesBack(why)) => return Waited::Ended(taken_back(why)),
+            Some(Leaving::Lost) => match gate.store.approval(id).await {
+                Ok(Some(row)) if row.status == Status::Pending => return Waited::Ended(parked(&row)),
+                // An answer is there: judged once more, and nobody takes what it lets pass.
+                _ => return Waited::Ended(taken_back(Strand::WaiterLost)),
+            },
         }
     }
 }
@@ -249,6 +255,16 @@ impl Gate {
     /// One question.
     pub async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
         self.store.approval(id).await
+    }
+
+    /// The newest questions, whatever became of them.
+    pub async fn approvals(&self, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        self.store.approvals(limit).await
+    }
+
+    /// Returns when something may have changed, or after `limit` at the latest.
+    pub async fn changed(&self, limit: Duration) {
+        self.store.changed(limit).await;
     }
 
     /// Live scopes.

@@ -6,7 +6,9 @@
 
 use crate::desk::{self, Waited};
 use crate::permit::Permit;
-use crate::seams::{CallRef, Clock, CommitError, Downstream, PerformError, Store, StoreError};
+use crate::seams::{
+    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, PerformError, Store, StoreError,
+};
 use crate::told;
 use async_trait::async_trait;
 use countersign_core::approval::{Strand, Wait, hold_s};
@@ -72,10 +74,20 @@ pub trait Caller: Send + Sync {
     /// A question holds the call; the caller may say so to whoever looks at it.
     fn held(&self, _held: &Held) {}
 
-    /// Returns when the caller takes its call back, with why: a lost line is no such thing (DECISIONS row 33).
-    async fn gone(&self) -> Strand {
+    /// Returns when the caller does not wait any more.
+    async fn gone(&self) -> Leaving {
         std::future::pending().await
     }
+}
+
+/// How a caller that waits leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It takes its call back, and the question with it.
+    TakesBack(Strand),
+    /// Its line is lost, which is no no: the question can be answered, and the same call finds the answer (DECISIONS
+    /// row 33).
+    Lost,
 }
 
 /// A caller that waits and says nothing.
@@ -236,6 +248,11 @@ impl Gate {
         Gate { store, clock, book, mac, capture, owner }
     }
 
+    /// What stops everything right now.
+    pub async fn halt(&self) -> Result<countersign_core::ledger::Halt, StoreError> {
+        self.store.halt().await
+    }
+
     /// The rulebook in force.
     pub fn rulebook(&self) -> Option<&Rulebook> {
         match &self.book {
@@ -275,8 +292,9 @@ impl Gate {
         let started = self.clock.elapsed();
         let performing = hand.perform(permit, call);
         let cancelling = async {
-            caller.gone().await;
-            hand.cancel(call.id()).await;
+            if caller.gone().await != Leaving::Lost {
+                hand.cancel(call.id()).await;
+            }
             std::future::pending().await
         };
         let performed = first(performing, cancelling).await;
@@ -301,6 +319,9 @@ impl Gate {
                 (CallOutcome::Error, Some(Code::ServerError), Ok(Given::Text(clean_line(why, 2_000))))
             }
             Err(PerformError::Permit(code)) => (CallOutcome::Error, Some(*code), Err(*code)),
+            Err(PerformError::Unreadable(_)) => {
+                (CallOutcome::Withheld, Some(Code::ScanIncomplete), Err(Code::ScanIncomplete))
+            }
             Err(PerformError::TimedOut(_)) => {
                 (CallOutcome::Unknown, Some(Code::ServerTimeout), Err(Code::ServerTimeout))
             }
@@ -332,6 +353,38 @@ impl Gate {
     /// Parked requests of a session that were decided and not yet told.
     pub async fn tell(&self, session: &Session) -> Result<Vec<Approval>, StoreError> {
         self.store.tell(session).await
+    }
+
+    /// The client's hook let this very call pass a moment ago: its id and the principal it was judged for.
+    pub async fn hooked(&self, call: &ToolCall) -> Result<Option<(CallId, String)>, StoreError> {
+        let Some(tool_use_id) = call.parts().tool_use_id.clone() else { return Ok(None) };
+        let key = HookKey {
+            client: call.parts().session.client,
+            tool_use_id,
+            tool: call.tool().to_owned(),
+            args_digest: call.args_digest(),
+        };
+        self.store.hooked(&key).await
+    }
+
+    /// Writes down that a gateway lives, so that its calls do not stay open when it is killed, and the process that its
+    /// client runs in.
+    pub async fn open_gateway(
+        &self,
+        gateway: &Gateway,
+        agent: Option<AgentProcess>,
+    ) -> Result<(), CommitError> {
+        let mut ops = vec![Op::Gateway(gateway.process.clone(), gateway.session.clone())];
+        ops.extend(agent.map(Op::Agent));
+        self.store.commit(Change { ops, ..Change::default() }).await.map(|_| ())
+    }
+
+    /// The newest records of a call, oldest first; looked for among the last ten thousand.
+    pub async fn records_of(&self, call: CallId) -> Result<Vec<String>, StoreError> {
+        let (head, _) = self.store.head().await?;
+        let rows = self.store.records(head.saturating_sub(10_000), 10_000).await?;
+        let id = call.to_string();
+        Ok(rows.into_iter().filter(|row| row.body.contains(&id)).map(|row| row.body).collect())
     }
 
     /// A remark in the log.

@@ -309,6 +309,13 @@ pub trait Servers: Downstream {
     /// Carries a message to a server. A request is answered by the server or by an error; anything else has no answer.
     async fn carry(&self, pass: Pass, server: &str, message: &Message) -> Result<Option<Raw<Message>>, PerformError>;
 
+    /// Makes sure that a server runs. `true` when it was started anew: what it lists must be looked at before anything
+    /// is called.
+    async fn wake(&self, server: &str) -> Result<bool, Unready>;
+
+    /// Whether a server runs.
+    fn runs(&self, server: &str) -> bool;
+
     /// What a server says by itself, in its order with the answers: notifications and requests of its own. `None` when
     /// no server will say anything any more.
     async fn hear(&self) -> Option<Heard>;
@@ -330,8 +337,6 @@ pub enum Said {
     Message(Raw<Message>),
     /// A line that is no message, or an answer to nothing; where it came from, in words. It went nowhere.
     Garbage(String),
-    /// The server started anew after it had gone: its listing has to be looked at before anything is called.
-    Restarted,
     /// The server is gone.
     Gone(String),
 }
@@ -348,6 +353,9 @@ pub enum PerformError {
     /// It was sent, and the time limit came before the answer.
     #[error("no answer within the time limit: {0}")]
     TimedOut(String),
+    /// It was answered, and the answer cannot be read.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(String),
     /// It was sent, and its end is not known.
     #[error("its end is not known: {0}")]
     Unknown(String),
