@@ -11,6 +11,7 @@ use countersign_core::digest::MacKey;
 use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{Downstream, Pin, PinKind, Store};
+use countersign_outbound::mcp::{Pool, Spec};
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
 use std::path::Path;
@@ -164,6 +165,11 @@ async fn acceptance(store: &dyn Store, layer: &anyhow::Result<Layer>) -> Accepta
 /// Whether a state folder holds a store that can be opened without making one.
 pub fn has_state(state: &Path) -> bool {
     state.join("state.db").is_file()
+}
+
+/// The hand of the MCP door: a pool of servers, none of them started.
+pub fn mcp_pool(specs: Vec<Spec>) -> Arc<Pool> {
+    Arc::new(Pool::new(specs, Arc::new(SystemClock)))
 }
 
 /// The hand of `demo`: runs shell lines in one scratch folder.

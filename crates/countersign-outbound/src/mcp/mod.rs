@@ -54,9 +54,12 @@ impl Pool {
         }
     }
 
-    /// Ends every server; returns at once, and the processes end within seconds.
-    pub fn close(&self) {
+    /// Ends every server, and returns when their processes are gone.
+    pub async fn close(&self) {
         self.servers.iter().for_each(|s| s.close());
+        for server in &self.servers {
+            server.ended().await;
+        }
     }
 
     fn server(&self, name: &str) -> Option<&Arc<Server>> {

@@ -68,6 +68,8 @@ struct State {
     initialize: Option<Message>,
     initialized: Option<Message>,
     breaker: Breaker,
+    /// The tasks that end its processes.
+    ending: Vec<tokio::task::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -134,7 +136,7 @@ impl Server {
         let (process, mut input, output) = self.spec.program.start()?;
         let (lines, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
         self.state().link = Some(Link { lines, pending: HashMap::new() });
-        tokio::spawn(async move {
+        let ending = tokio::spawn(async move {
             while let Some(line) = queue.recv().await {
                 // A server that does not read any more is found out by its end.
                 if input.write_all(&line).await.is_err() || input.flush().await.is_err() {
@@ -144,6 +146,7 @@ impl Server {
             drop(input);
             child::end(process).await;
         });
+        self.state().ending.push(ending);
         let server = Arc::clone(self);
         tokio::spawn(async move { server.listen(output).await });
         Ok(())
@@ -179,6 +182,14 @@ impl Server {
             self.tell(&initialized);
         }
         Ok(true)
+    }
+
+    /// Returns when its processes are gone.
+    pub(super) async fn ended(&self) {
+        let ending = std::mem::take(&mut self.state().ending);
+        for task in ending {
+            let _ = task.await;
+        }
     }
 
     /// Closes the process's input; it ends by itself or is ended.
