@@ -44,7 +44,12 @@ pub struct Malformed {
 
 impl Malformed {
     fn json(e: &JsonError) -> Malformed {
-        Malformed { code: -32700, too_large: e.kind.is_bound(), why: format!("not one JSON object: {e}"), id: None }
+        Malformed {
+            code: -32700,
+            too_large: e.kind.is_bound(),
+            why: format!("not one JSON object: {e}"),
+            id: None,
+        }
     }
 
     fn shape(why: impl Into<String>, id: Option<&str>) -> Malformed {
@@ -109,7 +114,8 @@ impl Message {
         if find("jsonrpc").0.as_ref().map(at) != Some("\"2.0\"") {
             return Err(Malformed::shape("`jsonrpc` is not \"2.0\"", known));
         }
-        let (method, params, result, error) = (find("method").0, find("params").0, find("result").0, find("error").0);
+        let (method, params, result, error) =
+            (find("method").0, find("params").0, find("result").0, find("error").0);
         let kind = match (method, id) {
             (Some(method), id) => {
                 if result.is_some() || error.is_some() {
@@ -117,7 +123,11 @@ impl Message {
                 }
                 let token = at(&method);
                 let name = scan::unescape(token);
-                if !token.starts_with('"') || name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+                if !token.starts_with('"')
+                    || name.is_empty()
+                    || name.len() > MAX_NAME_BYTES
+                    || name.contains(char::is_control)
+                {
                     return Err(Malformed::shape("`method` is no short text", known));
                 }
                 if params.as_ref().is_some_and(|p| !at(p).starts_with(['{', '['])) {
@@ -131,7 +141,9 @@ impl Message {
                     Some(id) => Kind::Request { id, method: name, params },
                 }
             }
-            (None, Some(id)) if result.is_some() != error.is_some() && known.is_some() => Kind::Response { id, result },
+            (None, Some(id)) if result.is_some() != error.is_some() && known.is_some() => {
+                Kind::Response { id, result }
+            }
             (None, _) => return Err(Malformed::shape("neither a request nor an answer", known)),
         };
         Ok(Message { kind, text })
@@ -270,13 +282,19 @@ mod tests {
         assert_eq!((m.id(), m.method()), (Some("12345678901234567890123"), Some("tools/call")));
         assert_eq!(m.param(&["_meta", "progressToken"]), Some("\"t\""));
         assert_eq!(
-            m.with(Some("1"), &[(&["name"], "\"y\""), (&["_meta", "progressToken"], "7"), (&["absent"], "1")]),
+            m.with(
+                Some("1"),
+                &[(&["name"], "\"y\""), (&["_meta", "progressToken"], "7"), (&["absent"], "1")]
+            ),
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"y","_meta":{"progressToken":7}},"more":1}"#
         );
         let n = client(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap();
         assert!(!n.is_request() && n.id().is_none());
         let r = client(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#).unwrap();
-        assert_eq!((r.is_result(), r.with_id("5").as_str()), (Some(true), r#"{"jsonrpc":"2.0","id":5,"result":{}}"#));
+        assert_eq!(
+            (r.is_result(), r.with_id("5").as_str()),
+            (Some(true), r#"{"jsonrpc":"2.0","id":5,"result":{}}"#)
+        );
     }
 
     #[test]
@@ -298,7 +316,9 @@ mod tests {
             let bad = client(text).unwrap_err();
             assert_eq!((bad.code, bad.id.as_deref()), (code, id), "{text}");
         }
-        assert!(Message::from_client(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xff\"}", Bounds::default()).is_err());
+        assert!(
+            Message::from_client(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xff\"}", Bounds::default()).is_err()
+        );
     }
 
     #[test]

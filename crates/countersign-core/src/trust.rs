@@ -161,7 +161,12 @@ mod tests {
     fn pins() {
         let of = |tool: &str| listing(&format!(r#"{{"tools":[{tool}]}}"#)).unwrap().tools[0].digest;
         let base = of(r#"{"name":"a","description":"x","inputSchema":{"type":"object"}}"#);
-        assert_eq!(base, of(r#"{"inputSchema":{"type":"object"},"description":"x","name":"a","_meta":{"v":1},"icons":[]}"#));
+        assert_eq!(
+            base,
+            of(
+                r#"{"inputSchema":{"type":"object"},"description":"x","name":"a","_meta":{"v":1},"icons":[]}"#
+            )
+        );
         for other in [
             r#"{"name":"a","description":"x\u200b","inputSchema":{"type":"object"}}"#,
             r#"{"name":"a","description":"x","inputSchema":{"type":"object","title":"t"}}"#,
@@ -177,6 +182,9 @@ mod tests {
         let d = |t: &str| Digest::of_bytes("t", t.as_bytes());
         let accepted = BTreeMap::from([("a".to_owned(), d("1")), ("b".to_owned(), d("2"))]);
         let found = drift(&accepted, [("a", d("x")), ("c", d("3"))]);
-        assert_eq!(found, Drift { added: vec!["c".into()], changed: vec!["a".into()], removed: vec!["b".into()] });
+        assert_eq!(
+            found,
+            Drift { added: vec!["c".into()], changed: vec!["a".into()], removed: vec!["b".into()] }
+        );
     }
 }

@@ -179,6 +179,7 @@ fn taken_back(why: Strand) -> Box<End> {
     let told = format!("the question was taken back ({}); the call was not run", why.as_str());
     let mut end = End::new(Code::ApprovalStranded, clean_line(&told, 400), Some(HoldEnd::Strand(why)));
     end.sure = false;
+    end.event = Some((Event::ApprovalStranded, vec![("reason", word(why.as_str()))]));
     end
 }
 

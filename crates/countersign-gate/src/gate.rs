@@ -188,7 +188,8 @@ pub struct Gate {
 
 /// The server's own name of the tool.
 pub fn server_tool(tool: &str, server: &str) -> String {
-    let bare = tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
+    let bare =
+        tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
     bare.unwrap_or(tool).to_owned()
 }
 

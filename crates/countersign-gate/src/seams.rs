@@ -307,7 +307,12 @@ pub struct Unready {
 #[async_trait]
 pub trait Servers: Downstream {
     /// Carries a message to a server. A request is answered by the server or by an error; anything else has no answer.
-    async fn carry(&self, pass: Pass, server: &str, message: &Message) -> Result<Option<Raw<Message>>, PerformError>;
+    async fn carry(
+        &self,
+        pass: Pass,
+        server: &str,
+        message: &Message,
+    ) -> Result<Option<Raw<Message>>, PerformError>;
 
     /// Makes sure that a server runs. `true` when it was started anew: what it lists must be looked at before anything
     /// is called.

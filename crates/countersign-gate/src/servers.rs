@@ -230,11 +230,7 @@ impl Gate {
                         ("reason", reason.and_then(text)),
                     ],
                 ));
-                pins.push(PinChange {
-                    kind: PinKind::Tool,
-                    name: key.clone(),
-                    pin: (!gone).then_some(pin),
-                });
+                pins.push(PinChange { kind: PinKind::Tool, name: key.clone(), pin: (!gone).then_some(pin) });
             }
             pins.push(PinChange { kind: PinKind::Drift, name: key, pin: None });
         }

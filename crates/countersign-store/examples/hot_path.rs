@@ -44,7 +44,13 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
         let session = Session { client: Client::ClaudeCode, id: "s".into() };
         let host = HostCall { session: session.clone(), agent_id: None, tool_use_id: name.into() };
         if post {
-            let ended = Outcome { outcome: CallOutcome::Ok, code: None, duration_ms: None, bytes: 9, redactions: Vec::new() };
+            let ended = Outcome {
+                outcome: CallOutcome::Ok,
+                code: None,
+                duration_ms: None,
+                bytes: 9,
+                redactions: Vec::new(),
+            };
             assert!(store.observe(&CallRef::Host(host), ended).await.unwrap().is_some());
             return store.leave().await;
         }

@@ -169,7 +169,10 @@ fn shorten(text: &str, max_bytes: usize) -> String {
             let keep = token.len().saturating_sub(over + 128).min(plain.len());
             let cut = (0..=keep).rev().find(|at| plain.is_char_boundary(*at)).unwrap_or(0);
             let kept = plain.get(..cut).unwrap_or_default();
-            format!("{kept}\n[CUT: the result was longer than {max_bytes} bytes; {} bytes are left out]", plain.len() - cut)
+            format!(
+                "{kept}\n[CUT: the result was longer than {max_bytes} bytes; {} bytes are left out]",
+                plain.len() - cut
+            )
         };
         let new = Json::String(new).canonical();
         over = over.saturating_sub(token.len().saturating_sub(new.len()));
@@ -180,7 +183,10 @@ fn shorten(text: &str, max_bytes: usize) -> String {
         return shorter;
     }
     let id = Message::from_server(text.as_bytes()).ok().and_then(|m| m.id().map(str::to_owned));
-    let told = format!("[CUT: the result has {} bytes; at most {max_bytes} are passed on, and it has no long text to cut]", text.len());
+    let told = format!(
+        "[CUT: the result has {} bytes; at most {max_bytes} are passed on, and it has no long text to cut]",
+        text.len()
+    );
     let block = Json::object([("type", Json::str("text")), ("text", Json::str(told))]);
     let result = Json::object([("content", Json::Array(vec![block])), ("isError", Json::Bool(true))]);
     crate::rpc::result(id.as_deref().unwrap_or("null"), &result)
@@ -206,7 +212,10 @@ mod tests {
         let same = reply(text, 10_000);
         assert_eq!(same.text.as_str(), text);
         assert!(same.redactions.is_empty() && !same.failed);
-        let text = format!(r#"{{ "jsonrpc":"2.0","id":1, "result":{{"n":1e400,"t":"\u0061 {0}","{0}":[1]}}}}"#, token());
+        let text = format!(
+            r#"{{ "jsonrpc":"2.0","id":1, "result":{{"n":1e400,"t":"\u0061 {0}","{0}":[1]}}}}"#,
+            token()
+        );
         let clean = reply(&text, 10_000);
         assert_eq!(
             clean.text.as_str(),

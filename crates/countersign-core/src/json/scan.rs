@@ -94,7 +94,8 @@ impl<'a> Scanner<'a> {
             let start = self.at;
             let depth = self.around.len();
             let object = self.around.last().copied().unwrap_or(false);
-            let closes = matches!((self.peek(), object), (Some(b'}'), true) | (Some(b']'), false)) && depth > 0;
+            let closes =
+                matches!((self.peek(), object), (Some(b'}'), true) | (Some(b']'), false)) && depth > 0;
             match (self.want, self.peek()) {
                 (Want::End, None) => return Ok(None),
                 (Want::End, Some(_)) => return Err(self.fail(JsonErrorKind::Trailing)),
@@ -243,7 +244,10 @@ pub fn members(text: &str) -> Result<Option<Vec<(String, Range<usize>)>>, JsonEr
         match piece.kind {
             _ if piece.depth == 0 || !object => {}
             Kind::Key if piece.depth == 1 => {
-                out.push((unescape(text.get(piece.span.clone()).unwrap_or_default()), piece.span.end..piece.span.end));
+                out.push((
+                    unescape(text.get(piece.span.clone()).unwrap_or_default()),
+                    piece.span.end..piece.span.end,
+                ));
             }
             // A value that is opened ends with its closing.
             Kind::Open if piece.depth == 1 => {
@@ -344,10 +348,22 @@ mod tests {
 
     #[test]
     fn grammar() {
-        for good in ["{}", "[]", " 1 ", "1e400", "\"\\ud800\"", "[1,[2,{\"a\":null}]]", "{\"a\":1,\"a\":2}", "-0.5E+9"] {
+        for good in [
+            "{}",
+            "[]",
+            " 1 ",
+            "1e400",
+            "\"\\ud800\"",
+            "[1,[2,{\"a\":null}]]",
+            "{\"a\":1,\"a\":2}",
+            "-0.5E+9",
+        ] {
             assert!(valid(good), "{good}");
         }
-        for bad in ["", "{", "[1,]", "{,}", "{\"a\"}", "{\"a\":}", "01", "1.", "[1 2]", "{}{}", "]", "tru", "\"\\x\"", "\"a\nb\"", "{1:2}", "[}", "{]"] {
+        for bad in [
+            "", "{", "[1,]", "{,}", "{\"a\"}", "{\"a\":}", "01", "1.", "[1 2]", "{}{}", "]", "tru",
+            "\"\\x\"", "\"a\nb\"", "{1:2}", "[}", "{]",
+        ] {
             assert!(!Scanner::new(bad).all(|p| p.is_ok()) || Scanner::new(bad).count() == 0, "{bad}");
         }
         let deep = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
@@ -359,7 +375,10 @@ mod tests {
         let text = r#"{ "id" : 7, "p\u0061rams": {"x":[1,{"y":2}]}, "s":"a\"b" , "x":null}"#;
         let found = members(text).unwrap().unwrap();
         let shown: Vec<(&str, &str)> = found.iter().map(|(k, s)| (k.as_str(), &text[s.clone()])).collect();
-        assert_eq!(shown, [("id", "7"), ("params", r#"{"x":[1,{"y":2}]}"#), ("s", r#""a\"b""#), ("x", "null")]);
+        assert_eq!(
+            shown,
+            [("id", "7"), ("params", r#"{"x":[1,{"y":2}]}"#), ("s", r#""a\"b""#), ("x", "null")]
+        );
         let params = found[1].1.clone();
         let x = member(text, &params, "x").unwrap();
         assert_eq!(&text[x.clone()], r#"[1,{"y":2}]"#);

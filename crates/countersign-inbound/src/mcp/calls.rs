@@ -101,7 +101,7 @@ impl Door {
         let patience = self.patience();
         let (answered, performed) = self.parts.gate.call(call, patience, &caller, hand).await;
         caller.end();
-        if let Some(Leaving::TakesBack(_)) = *flight.leaving.borrow() {
+        if flight.is_cancelled() {
             return None;
         }
         let is_tool = message.method() == Some("tools/call");
@@ -203,10 +203,8 @@ impl Door {
         };
         let (code, approval, text) = match &answered.decision {
             Decision::Pending { approval_id, expires_at } => {
-                let approve = format!(
-                    "countersign --project {} approve {approval_id}",
-                    quote(&self.parts.project)
-                );
+                let approve =
+                    format!("countersign --project {} approve {approval_id}", quote(&self.parts.project));
                 let wait = match self.parts.shape {
                     Shape::Bare => String::new(),
                     _ => format!(" `approval_wait` with approval_id {approval_id} waits for the answer."),
@@ -228,7 +226,9 @@ impl Door {
                 (*code, None, text)
             }
             // A call that may run was performed.
-            Decision::Allowed { .. } => (Code::Internal, None, "countersign: refused code=internal".to_owned()),
+            Decision::Allowed { .. } => {
+                (Code::Internal, None, "countersign: refused code=internal".to_owned())
+            }
         };
         let data = refusal_data(
             answered.decision.as_str(),
@@ -258,7 +258,9 @@ fn told(id: &str, is_tool: bool, performed: Performed, answered: &Answered) -> S
         Ok(Given::Text(text)) => failed(text.as_str(), Code::ServerError.as_str()),
         Err(code) => {
             let why = match code {
-                Code::ServerTimeout => "the server did not answer in time; whether the call took effect is not known",
+                Code::ServerTimeout => {
+                    "the server did not answer in time; whether the call took effect is not known"
+                }
                 Code::OutcomeUnknown => {
                     "the server went away while the call ran; whether it took effect is not known, and it was not repeated"
                 }
@@ -303,7 +305,10 @@ impl Caller for Waiting {
     fn held(&self, held: &Held) {
         let id = held.approval_id.to_string();
         let approve = format!("countersign --project {} approve {id}", quote(&self.door.parts.project));
-        let text = format!("{}: {} Waiting for a person until {}: {approve}", self.tool, held.reason, held.expires_at);
+        let text = format!(
+            "{}: {} Waiting for a person until {}: {approve}",
+            self.tool, held.reason, held.expires_at
+        );
         if let Some(token) = &self.token {
             self.progress(token.clone(), text.clone());
         }

@@ -62,11 +62,7 @@ impl Door {
             self.meet(&message);
         }
         let is_call = !is_plumbing(method);
-        let flight = Arc::new(Flight {
-            leaving: watch::channel(None).0,
-            server: Mutex::default(),
-            is_call,
-        });
+        let flight = Arc::new(Flight { leaving: watch::channel(None).0, server: Mutex::default(), is_call });
         let refusal = {
             let mut flights = locked(&self.flights);
             if flights.contains_key(&id) {
@@ -141,7 +137,7 @@ impl Door {
     ) -> Option<String> {
         *locked(&flight.server) = Some(server.to_owned());
         let carried = self.parts.gate.carry(server, message, &*self.parts.servers).await;
-        if flight.leaving.borrow().is_some() {
+        if flight.is_cancelled() {
             return None;
         }
         Some(match carried {
@@ -200,7 +196,8 @@ impl Door {
             }
             Some(Asked::Server { server, id, call }) => {
                 if let Some(call) = call {
-                    let outcome = if message.is_result() == Some(true) { CallOutcome::Ok } else { CallOutcome::Error };
+                    let outcome =
+                        if message.is_result() == Some(true) { CallOutcome::Ok } else { CallOutcome::Error };
                     let bytes = i64::try_from(message.text().len()).unwrap_or(i64::MAX);
                     let ended =
                         Outcome { outcome, code: None, duration_ms: None, bytes, redactions: Vec::new() };

@@ -5,8 +5,8 @@
 
 use super::{Door, Shape, answer_to, matches_any, own, refused};
 use countersign_core::code::Code;
-use countersign_core::json::scan::{self, splice};
 use countersign_core::json::Json;
+use countersign_core::json::scan::{self, splice};
 use countersign_core::rpc::{self, Message};
 use countersign_core::trust::{self, Listed};
 use countersign_gate::servers::Surface;
@@ -48,7 +48,8 @@ impl Door {
         let mut texts: Vec<String> = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let params = cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
+            let params =
+                cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
             let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\"{params}}}");
             let request = Message::from_server(text.as_bytes()).ok()?;
             let answer = self.parts.gate.carry(server, &request, &*self.parts.servers).await.ok()??;
@@ -172,7 +173,9 @@ impl Door {
             let Some(looked) = self.surface(server).await else { continue };
             for (tool, text) in &looked.texts {
                 let exposed = format!("{server}__{tool}");
-                if !self.shows(server, &looked.surface, tool) || seen.insert(exposed.to_lowercase(), ()).is_some() {
+                if !self.shows(server, &looked.surface, tool)
+                    || seen.insert(exposed.to_lowercase(), ()).is_some()
+                {
                     continue;
                 }
                 let quoted = Json::str(&exposed).canonical();

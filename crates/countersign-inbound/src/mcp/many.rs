@@ -9,8 +9,8 @@ use super::listing::not_found;
 use super::server::parameters;
 use super::{Door, Flight, locked, own};
 use countersign_core::code::Code;
-use countersign_core::json::scan::{self, splice};
 use countersign_core::json::Json;
+use countersign_core::json::scan::{self, splice};
 use countersign_core::rpc::{self, Message};
 use countersign_core::trust;
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +48,9 @@ impl Door {
             "ping" => Some(rpc::result(id, &Json::Object(Vec::new()))),
             "tools/list" => Some(self.list_all_tools(id).await),
             "resources/list" => Some(self.gather(id, method, "resources", "resources").await),
-            "resources/templates/list" => Some(self.gather(id, method, "resources", "resourceTemplates").await),
+            "resources/templates/list" => {
+                Some(self.gather(id, method, "resources", "resourceTemplates").await)
+            }
             "prompts/list" => Some(self.gather(id, method, "prompts", "prompts").await),
             "logging/setLevel" => {
                 for server in self.having("logging") {
@@ -56,7 +58,11 @@ impl Door {
                 }
                 Some(rpc::result(id, &Json::Object(Vec::new())))
             }
-            "tools/call" | "prompts/get" | "resources/read" | "resources/subscribe" | "resources/unsubscribe"
+            "tools/call"
+            | "prompts/get"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
             | "completion/complete" => self.routed(id, method, message, flight).await,
             _ => Some(rpc::error(Some(id), -32601, &format!("countersign: no method `{method}` here"), None)),
         }
@@ -70,7 +76,12 @@ impl Door {
             opening.spawn(async move {
                 let woken = door.parts.servers.wake(&name).await;
                 let opened = match woken {
-                    Ok(_) => door.parts.gate.carry(&name, &message, &*door.parts.servers).await.map_err(|e| e.to_string()),
+                    Ok(_) => door
+                        .parts
+                        .gate
+                        .carry(&name, &message, &*door.parts.servers)
+                        .await
+                        .map_err(|e| e.to_string()),
                     Err(e) => Err(e.why),
                 };
                 (name, opened)
@@ -79,7 +90,8 @@ impl Door {
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         while let Some(done) = opening.join_next().await {
             let Ok((name, opened)) = done else { continue };
-            let answer = opened.map(|text| text.and_then(|t| Message::from_server(t.as_str().as_bytes()).ok()));
+            let answer =
+                opened.map(|text| text.and_then(|t| Message::from_server(t.as_str().as_bytes()).ok()));
             match answer {
                 Ok(Some(answer)) if answer.result().is_some() => {
                     told.insert(name, answer.result().unwrap_or_default().to_owned());
@@ -95,12 +107,19 @@ impl Door {
             for (name, result) in &told {
                 let whole = 0..result.len();
                 let found = scan::member(result, &whole, "capabilities").and_then(|s| result.get(s));
-                let names: Vec<String> =
-                    found.and_then(|c| scan::members(c).ok()?).unwrap_or_default().into_iter().map(|(k, _)| k).collect();
+                let names: Vec<String> = found
+                    .and_then(|c| scan::members(c).ok()?)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(k, _)| k)
+                    .collect();
                 for part in ["resources", "prompts", "logging", "completions"] {
                     if names.iter().any(|n| n == part) && capabilities.get(part).is_none() {
                         let value = match part {
-                            "resources" => Json::object([("listChanged", Json::Bool(true)), ("subscribe", Json::Bool(true))]),
+                            "resources" => Json::object([
+                                ("listChanged", Json::Bool(true)),
+                                ("subscribe", Json::Bool(true)),
+                            ]),
                             "prompts" => Json::object([("listChanged", Json::Bool(true))]),
                             _ => Json::Object(Vec::new()),
                         };
@@ -144,13 +163,16 @@ impl Door {
         for server in self.having(capability) {
             let mut cursor: Option<String> = None;
             for _ in 0..MAX_PAGES {
-                let params = cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
+                let params =
+                    cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
                 let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"{method}\"{params}}}");
                 let Ok(request) = Message::from_server(text.as_bytes()) else { break };
                 let answer = match self.parts.gate.carry(&server, &request, &*self.parts.servers).await {
                     Ok(Some(text)) => text,
                     Ok(None) => break,
-                    Err(e @ countersign_gate::servers::CarryError::Halted(_)) => return self.not_carried(id, &e).await,
+                    Err(e @ countersign_gate::servers::CarryError::Halted(_)) => {
+                        return self.not_carried(id, &e).await;
+                    }
                     Err(_) => break,
                 };
                 let Ok(answer) = Message::from_server(answer.as_str().as_bytes()) else { break };
@@ -247,7 +269,8 @@ impl Door {
         };
         if let Some(prompt) = prompt {
             let path: &[&str] = if method == "prompts/get" { &["name"] } else { &["ref", "name"] };
-            let Some((server, bare)) = prompt.split_once("__").filter(|(s, _)| self.backend(s).is_some()) else {
+            let Some((server, bare)) = prompt.split_once("__").filter(|(s, _)| self.backend(s).is_some())
+            else {
                 return Some(not_found(id, "there is no such prompt; its name is <server>__<prompt>"));
             };
             let text = message.with(None, &[(path, &Json::str(bare).canonical())]);
@@ -259,7 +282,8 @@ impl Door {
         let Some(server) = self.server_of(uri).await else {
             return Some(not_found(id, "no server lists this resource"));
         };
-        let target = Target { server: &server, tool: method.to_owned(), is_tool: false, message: message.clone() };
+        let target =
+            Target { server: &server, tool: method.to_owned(), is_tool: false, message: message.clone() };
         self.perform(id, target, flight).await
     }
 
@@ -267,14 +291,20 @@ impl Door {
     async fn server_of(&self, uri: &str) -> Option<String> {
         let known = || {
             let routes = locked(&self.routes);
-            let template = routes.templates.iter().filter(|(l, _)| uri.starts_with(l.as_str())).max_by_key(|(l, _)| l.len());
+            let template = routes
+                .templates
+                .iter()
+                .filter(|(l, _)| uri.starts_with(l.as_str()))
+                .max_by_key(|(l, _)| l.len());
             routes.resources.get(uri).or(template.map(|(_, s)| s)).cloned()
         };
         if let Some(server) = known() {
             return Some(server);
         }
         // A client may read what it never listed.
-        for (method, member) in [("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")] {
+        for (method, member) in
+            [("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")]
+        {
             let _ = self.gather("0", method, "resources", member).await;
         }
         known().or_else(|| {

@@ -14,6 +14,7 @@ mod many;
 mod own;
 mod server;
 
+use countersign_core::approval::Strand;
 use countersign_core::call::{FromServer, Role, Session};
 use countersign_core::cleanse::{Clean, clean_line};
 use countersign_core::code::Code;
@@ -151,6 +152,12 @@ impl Flight {
             now.get_or_insert(how);
             first
         });
+    }
+
+    /// The client cancelled it, and so wants no answer. A question that its user declined, and a client that only
+    /// closed its input, still want one.
+    fn is_cancelled(&self) -> bool {
+        *self.leaving.borrow() == Some(Leaving::TakesBack(Strand::Cancelled))
     }
 
     async fn left(&self) -> Leaving {
@@ -308,7 +315,13 @@ impl Door {
 }
 
 /// The data of a refusal (NAMES 6.3).
-fn refusal_data(decision: &str, code: &str, rules: &[String], call_id: Option<&str>, approval: Option<&str>) -> Json {
+fn refusal_data(
+    decision: &str,
+    code: &str,
+    rules: &[String],
+    call_id: Option<&str>,
+    approval: Option<&str>,
+) -> Json {
     let mut data = Json::object([
         ("decision", Json::str(decision)),
         ("code", Json::str(code)),

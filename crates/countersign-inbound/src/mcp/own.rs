@@ -48,7 +48,10 @@ pub(super) fn tools(taken: impl Fn(&str) -> bool) -> Vec<String> {
                     ("additionalProperties", Json::Bool(false)),
                 ]),
             ),
-            ("annotations", Json::object([("readOnlyHint", Json::Bool(true)), ("openWorldHint", Json::Bool(false))])),
+            (
+                "annotations",
+                Json::object([("readOnlyHint", Json::Bool(true)), ("openWorldHint", Json::Bool(false))]),
+            ),
         ])
     };
     let id = || text("id of the approval, as the refusal named it");
@@ -59,7 +62,12 @@ pub(super) fn tools(taken: impl Fn(&str) -> bool) -> Vec<String> {
         ("description", Json::str("how long to wait at most, in milliseconds")),
     ]);
     let all = [
-        tool("gate_status", "Whether the gate works, watches or is halted, and which servers are behind it.", vec![], &[]),
+        tool(
+            "gate_status",
+            "Whether the gate works, watches or is halted, and which servers are behind it.",
+            vec![],
+            &[],
+        ),
         tool(
             "approval_wait",
             "Waits until a person answers a question about a call, or the time is over. Then repeat the call unchanged if it was approved.",
@@ -118,7 +126,7 @@ impl Door {
         let hand = Hand { door: Arc::clone(self) };
         let patience = Patience { client_limit_s: Some(60), hold_s: Some(0), listens: None };
         let (answered, performed) = self.parts.gate.call(&call, patience, &Silent, &hand).await;
-        if flight.leaving.borrow().is_some() {
+        if flight.is_cancelled() {
             return None;
         }
         let failed = performed.as_ref().is_some_and(|p| p.outcome != CallOutcome::Ok);
@@ -127,8 +135,12 @@ impl Door {
                 return Some(failed_result(id, text.as_str(), None));
             }
             Some(Ok(Given::Text(text) | Given::Message(text))) => text.to_string(),
-            Some(Err(code)) => return Some(failed_result(id, &format!("[WITHHELD: {}]", code.as_str()), None)),
-            None if tool == "gate_status" && answered.decision == (Decision::Refused { code: Code::Halted }) => {
+            Some(Err(code)) => {
+                return Some(failed_result(id, &format!("[WITHHELD: {}]", code.as_str()), None));
+            }
+            None if tool == "gate_status"
+                && answered.decision == (Decision::Refused { code: Code::Halted }) =>
+            {
                 self.status().await
             }
             None => {
@@ -306,4 +318,3 @@ impl Downstream for Hand {
         done.map(|text| Raw::new(Reply::Text(text))).map_err(PerformError::Failed)
     }
 }
-

@@ -1,8 +1,8 @@
 //! What servers say by themselves: notifications go to the client, requests are judged first.
 
 use super::{Asked, Backend, Door, locked, refused};
-use countersign_core::call::{CallParts, FromServer, Served, Surface, ToolCall};
 use countersign_core::call::Door as CallDoor;
+use countersign_core::call::{CallParts, FromServer, Served, Surface, ToolCall};
 use countersign_core::code::Code;
 use countersign_core::ids::CallId;
 use countersign_core::json::{Bounds, Json};

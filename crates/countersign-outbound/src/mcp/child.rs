@@ -59,7 +59,12 @@ impl Program {
     /// Starts the program with pipes to its input and output; its standard error is ours.
     pub(super) fn start(&self) -> std::io::Result<(Child, ChildStdin, ChildStdout)> {
         let mut command = Command::new(&self.command);
-        command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -120,10 +125,7 @@ const KEPT: usize = 4_096;
 
 /// Reads one line of at most `max` bytes; `None` at the end. What is left of a line at the end of the stream is no
 /// line: the child died while it wrote.
-pub(super) async fn line(
-    output: &mut BufReader<ChildStdout>,
-    max: usize,
-) -> std::io::Result<Option<Line>> {
+pub(super) async fn line(output: &mut BufReader<ChildStdout>, max: usize) -> std::io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     let mut part = (&mut *output).take(limit);

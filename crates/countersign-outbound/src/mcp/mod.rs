@@ -19,7 +19,7 @@ use countersign_core::rpc::Message;
 use countersign_gate::gate::server_tool;
 use countersign_gate::permit::{Pass, Permit};
 use countersign_gate::seams::{Clock, Downstream, Heard, PerformError, Servers, Unready};
-use server::{Tally, Server};
+use server::{Server, Tally};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex, mpsc};
@@ -110,8 +110,7 @@ impl Servers for Pool {
         server: &str,
         message: &Message,
     ) -> Result<Option<Raw<Message>>, PerformError> {
-        let server =
-            self.server(server).ok_or_else(|| PerformError::Failed("no such server".to_owned()))?;
+        let server = self.server(server).ok_or_else(|| PerformError::Failed("no such server".to_owned()))?;
         if message.is_request() {
             return server.ask(message, None).await.map(|answer| Some(Raw::new(answer)));
         }

@@ -397,7 +397,8 @@ impl Server {
         };
         match (message.method(), message.id()) {
             (None, Some(id)) => {
-                let pending = id.parse().ok().and_then(|id: u64| self.state().link.as_mut()?.pending.remove(&id));
+                let pending =
+                    id.parse().ok().and_then(|id: u64| self.state().link.as_mut()?.pending.remove(&id));
                 match pending {
                     Some(pending) => {
                         let before = self.said.put.load(Ordering::Acquire);

@@ -32,8 +32,8 @@ use countersign_core::principal::{Approver, Client};
 use countersign_core::record::Sealed;
 use countersign_core::time::Timestamp;
 use countersign_gate::seams::{
-    CallRef, CommitError, Committed, DecideError, Gateway, HookKey, Pin, PinChange, PinKind, Store, StoreError,
-    StoredRecord,
+    CallRef, CommitError, Committed, DecideError, Gateway, HookKey, Pin, PinChange, PinKind, Store,
+    StoreError, StoredRecord,
 };
 use fault::{Fail, Outcome, unreadable};
 use sqlx::sqlite::SqliteConnection;

@@ -3,8 +3,8 @@
 use super::approvals::{self, approval_query};
 use super::change::live_task;
 use super::fault::{Outcome, unreadable};
-use super::tx::Tx;
 use super::ledger;
+use super::tx::Tx;
 use countersign_core::approval::Strand;
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
@@ -19,7 +19,8 @@ use countersign_gate::seams::{CallRef, Gateway, PinChange};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-const CALL: &str = "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE call_id = ?1 AND ended_at IS NULL";
+const CALL: &str =
+    "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE call_id = ?1 AND ended_at IS NULL";
 const HOST_CALL: &str = "
     SELECT call_id, task_id, permit_at, joined_by FROM calls
     WHERE client = ?1 AND session_id = ?2 AND tool_use_id = ?3 AND agent_id IS ?4 AND ended_at IS NULL
@@ -81,13 +82,7 @@ async fn finish(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<Call
 
 /// The end of a call that nobody told of.
 fn unknown() -> Ended {
-    Ended {
-        outcome: CallOutcome::Unknown,
-        code: None,
-        duration_ms: None,
-        bytes: 0,
-        redactions: Vec::new(),
-    }
+    Ended { outcome: CallOutcome::Unknown, code: None, duration_ms: None, bytes: 0, redactions: Vec::new() }
 }
 
 /// A gateway is gone without a word: its open calls are unknown. What waited for a person stays decidable, since the

@@ -157,7 +157,14 @@ pub(crate) fn change(key: &CallKey, ledger: &Ledger, ops: Vec<Op>) -> Change {
 }
 
 pub(crate) fn permit(key: &CallKey) -> Op {
-    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend: None, resume: None, joins: None }
+    Op::Permit {
+        call: Box::new(call_row(key)),
+        per_minute: 0,
+        concurrent: 0,
+        spend: None,
+        resume: None,
+        joins: None,
+    }
 }
 
 pub(crate) fn permit_with(key: &CallKey, spend: Option<GrantId>, resume: Option<ApprovalId>) -> Op {

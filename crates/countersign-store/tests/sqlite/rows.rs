@@ -7,7 +7,7 @@ use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
 use countersign_core::ledger::{AgentProcess, Change, Op};
 use countersign_core::task::TaskStatus;
-use countersign_gate::seams::{PinChange, Pin, PinKind, Store};
+use countersign_gate::seams::{Pin, PinChange, PinKind, Store};
 use countersign_store::SqliteStore;
 
 /// INV-43: every edge that is not in the table, from and to every state.

@@ -13,7 +13,7 @@ use countersign_core::ids::CallId;
 use countersign_core::json::Json;
 use countersign_core::ledger::Via;
 use countersign_core::principal::{Approver, Assurance, Client, Principal};
-use countersign_gate::gate::{Decision, Patience, Given, Silent};
+use countersign_gate::gate::{Decision, Given, Patience, Silent};
 use countersign_gate::seams::Clock as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;

@@ -6,9 +6,9 @@
 use super::{Context, complain, exit};
 use crate::clock::SystemClock;
 use crate::config::servers::{self, Entry, Given};
+use crate::person;
 use crate::project::{FOLDER, Project};
-use crate::wire::{self, Acceptance, Wired};
-use crate::{person, project};
+use crate::wire::{self, Acceptance, Start, Wired};
 use anyhow::{Context as _, bail};
 use countersign_core::call::FromServer;
 use countersign_core::cleanse::clean_text;
@@ -17,11 +17,9 @@ use countersign_core::rpc::MAX_FRAME_BYTES;
 use countersign_gate::seams::{PinKind, Store};
 use countersign_gate::servers::Launch;
 use countersign_inbound::mcp::{Backend, Door, DoorParts, DoorSettings, Line, Shape};
-use countersign_outbound::mcp::{Environment, Program, Spec};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead as _, Read as _, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -59,22 +57,28 @@ impl Mcp {
             complain(&format!("{problem:?}"));
         }
         if wired.gate.rulebook().is_none() {
-            complain("countersign: no rulebook is in force, so every call is refused; run `countersign doctor`");
+            complain(
+                "countersign: no rulebook is in force, so every call is refused; run `countersign doctor`",
+            );
         }
-        let (shape, specs, backends) = if typed {
-            let (spec, backend) = self.typed()?;
-            (Shape::Bare, vec![spec], vec![backend])
+        let (shape, starts, backends) = if typed {
+            let (start, backend) = self.typed()?;
+            (Shape::Bare, vec![start], vec![backend])
         } else {
-            let (specs, backends) = registered(&wired, self.server.as_deref()).await?;
+            let (starts, backends) = registered(&wired, self.server.as_deref()).await?;
             let shape = if self.server.is_some() { Shape::One } else { Shape::Many };
-            (shape, specs, backends)
+            (shape, starts, backends)
         };
-        let names: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
-        let pool = wire::mcp_pool(specs);
+        let names: Vec<String> = starts.iter().map(|s| s.name.clone()).collect();
+        let folder = (!typed).then_some(wired.project.root.as_path());
+        let pool = wire::mcp_pool(starts, folder);
         for name in &names {
             if let Err(e) = pool.start(name) {
                 if typed {
-                    bail!("`{}` cannot be started: {e}", self.command.first().map_or("", |c| c.to_str().unwrap_or("?")));
+                    bail!(
+                        "`{}` cannot be started: {e}",
+                        self.command.first().map_or("", |c| c.to_str().unwrap_or("?"))
+                    );
                 }
                 complain(&format!("countersign: the server `{name}` cannot be started: {e}"));
             }
@@ -143,24 +147,20 @@ impl Mcp {
         Ok(project)
     }
 
-    fn typed(&self) -> anyhow::Result<(Spec, Backend)> {
+    fn typed(&self) -> anyhow::Result<(Start, Backend)> {
         let name = match &self.server {
             Some(name) => name.clone(),
             None => named(&self.command),
         };
         if !name_fits(&name) {
-            bail!("`{name}` cannot be the name of a server: use letters, digits, dashes and single underscores");
+            bail!(
+                "`{name}` cannot be the name of a server: use letters, digits, dashes and single underscores"
+            );
         }
-        let Some((command, args)) = self.command.split_first() else { bail!("there is no command behind `--`") };
         let words: Vec<String> = self.command.iter().map(|w| w.to_string_lossy().into_owned()).collect();
         let launch = Json::object([("name", Json::str(&name)), ("typed", Json::strings(&words))]).canonical();
-        let program = Program {
-            command: command.clone(),
-            args: args.to_vec(),
-            environment: Environment::Ours,
-            folder: None,
-        };
-        let spec = Spec { name: name.clone(), program, timeout: TYPED_TIMEOUT };
+        let start =
+            Start { name: name.clone(), command: self.command.clone(), env: None, timeout: TYPED_TIMEOUT };
         let backend = Backend {
             launch: Launch { name, text: launch, typed: true },
             blocked_tools: Vec::new(),
@@ -170,7 +170,7 @@ impl Mcp {
             elicitation: FromServer::Pass,
             roots: FromServer::Pass,
         };
-        Ok((spec, backend))
+        Ok((start, backend))
     }
 }
 
@@ -208,9 +208,9 @@ fn named(command: &[OsString]) -> String {
 }
 
 /// The servers of `servers.toml` that are enabled, and of these the ones that may be started.
-async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Spec>, Vec<Backend>)> {
+async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Start>, Vec<Backend>)> {
     let entries = entries(&wired.project)?;
-    let mut specs = Vec::new();
+    let mut starts = Vec::new();
     let mut backends = Vec::new();
     if let Some(name) = only
         && !entries.iter().any(|e| e.name == name && e.enabled)
@@ -230,9 +230,11 @@ async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Sp
                 entry.name
             ));
         } else {
-            match spec(entry, &wired.project) {
-                Ok(spec) => specs.push(spec),
-                Err(e) => complain(&format!("countersign: the server `{}` is not started: {e:#}", entry.name)),
+            match start(entry) {
+                Ok(start) => starts.push(start),
+                Err(e) => {
+                    complain(&format!("countersign: the server `{}` is not started: {e:#}", entry.name))
+                }
             }
         }
         backends.push(Backend {
@@ -248,7 +250,7 @@ async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Sp
     if backends.is_empty() {
         complain("countersign: servers.toml has no enabled server, so there are only the gate's own tools");
     }
-    Ok((specs, backends))
+    Ok((starts, backends))
 }
 
 /// Reads a project's `servers.toml`; none is an empty list.
@@ -268,7 +270,7 @@ pub fn launch(entry: &Entry) -> Launch {
 }
 
 /// How an entry is started, for the hand. A variable that it names and that is not set is an error.
-pub fn spec(entry: &Entry, project: &project::Project) -> anyhow::Result<Spec> {
+pub fn start(entry: &Entry) -> anyhow::Result<Start> {
     let mut env: BTreeMap<String, OsString> = BTreeMap::new();
     let mut missing = Vec::new();
     for (key, value) in &entry.env {
@@ -287,13 +289,8 @@ pub fn spec(entry: &Entry, project: &project::Project) -> anyhow::Result<Spec> {
     if !missing.is_empty() {
         bail!("these variables are not set: {}", missing.join(", "));
     }
-    let program = Program {
-        command: entry.command.clone().into(),
-        args: entry.args.iter().map(OsString::from).collect(),
-        environment: Environment::Given(env),
-        folder: Some(PathBuf::from(project.root_text())),
-    };
-    Ok(Spec { name: entry.name.clone(), program, timeout: entry.timeout })
+    let command = std::iter::once(&entry.command).chain(&entry.args).map(OsString::from).collect();
+    Ok(Start { name: entry.name.clone(), command, env: Some(env), timeout: entry.timeout })
 }
 
 /// Gateways that were killed: their running calls have no known end.

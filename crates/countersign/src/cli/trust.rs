@@ -7,7 +7,7 @@ use crate::wire::{Acceptance, PROJECT_PIN, Wired};
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::json::Json;
-use countersign_gate::seams::{PinChange, Pin, PinKind};
+use countersign_gate::seams::{Pin, PinChange, PinKind};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 /// See and accept what arrives with a project: its configuration and rules mean nothing until a person accepts them.
@@ -93,7 +93,8 @@ async fn accept(cx: &Context, wired: &Wired, reason: Option<String>, yes: bool) 
         return Ok(exit::OK);
     }
     complain(&difference(old.as_ref().map_or("", |o| o.text.as_str()), &new.text));
-    if let Some(code) = refused(yes, &format!("Accept this for {}?", clean_text(wired.project.root_text())))? {
+    if let Some(code) = refused(yes, &format!("Accept this for {}?", clean_text(wired.project.root_text())))?
+    {
         return Ok(code);
     }
     pin(cx, wired, &by.id(), reason.as_deref(), &new).await?;

@@ -145,7 +145,9 @@ impl Reader<'_> {
                             entries.push(entry);
                         }
                     }
-                    None => self.bad(span, "`servers` is no list of tables", "write [[servers]] in front of each"),
+                    None => {
+                        self.bad(span, "`servers` is no list of tables", "write [[servers]] in front of each")
+                    }
                 },
                 other => {
                     let what = format!("unknown key `{other}`");
@@ -160,8 +162,19 @@ impl Reader<'_> {
 
     fn entry(&mut self, table: &dyn TableLike, at: Span) -> Option<Entry> {
         const KNOWN: &[&str] = &[
-            "name", "transport", "command", "args", "env", "tiers", "blocked_tools", "arg_roles", "enabled",
-            "timeout_ms", "sampling", "elicitation", "roots",
+            "name",
+            "transport",
+            "command",
+            "args",
+            "env",
+            "tiers",
+            "blocked_tools",
+            "arg_roles",
+            "enabled",
+            "timeout_ms",
+            "sampling",
+            "elicitation",
+            "roots",
         ];
         const LATER: &[&str] = &["url", "headers", "calls_per_minute", "max_concurrent_calls"];
         let before = self.problems.len();
@@ -196,7 +209,11 @@ impl Reader<'_> {
         let enabled = match table.get("enabled") {
             None => true,
             Some(item) => item.as_bool().unwrap_or_else(|| {
-                self.bad(value_span(table, "enabled", &at), "`servers.enabled` is no truth value", "write true or false");
+                self.bad(
+                    value_span(table, "enabled", &at),
+                    "`servers.enabled` is no truth value",
+                    "write true or false",
+                );
                 true
             }),
         };
@@ -206,7 +223,11 @@ impl Reader<'_> {
                 let ms = item.as_integer().filter(|ms| (100..=3_600_000).contains(ms));
                 if ms.is_none() {
                     let remedy = "write a whole number from 100 to 3600000";
-                    self.bad(value_span(table, "timeout_ms", &at), "`servers.timeout_ms` is out of bounds", remedy);
+                    self.bad(
+                        value_span(table, "timeout_ms", &at),
+                        "`servers.timeout_ms` is out of bounds",
+                        remedy,
+                    );
                 }
                 ms.unwrap_or(60_000).unsigned_abs()
             }
@@ -269,7 +290,8 @@ impl Reader<'_> {
     fn texts(&mut self, table: &dyn TableLike, key: &str, at: &Span) -> Vec<String> {
         let Some(item) = table.get(key) else { return Vec::new() };
         let span = value_span(table, key, at);
-        let items = item.as_array().map(|a| a.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>());
+        let items =
+            item.as_array().map(|a| a.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>());
         let all: Option<Vec<String>> = items.and_then(|i| i.into_iter().collect());
         match all {
             Some(all) => all.iter().filter_map(|text| self.plain(text, key, span.clone())).collect(),
@@ -300,7 +322,10 @@ impl Reader<'_> {
                 continue;
             }
             let form = item.as_table_like().filter(|t| t.len() == 1);
-            match form.and_then(|t| t.iter().next()).map(|(k, v)| (k.to_owned(), v.as_str().map(str::to_owned))) {
+            match form
+                .and_then(|t| t.iter().next())
+                .map(|(k, v)| (k.to_owned(), v.as_str().map(str::to_owned)))
+            {
                 Some((kind, Some(name))) if kind == "from_env" && named(&name) => {
                     out.insert(key, Given::FromEnv(name));
                 }
@@ -342,7 +367,9 @@ impl Reader<'_> {
             for (arg, item) in inner.iter() {
                 match item.as_str().and_then(|t| ROLES.iter().find(|(word, _)| *word == t)) {
                     Some((_, role)) => roles.push((arg.to_owned(), *role)),
-                    None => self.bad(span.clone(), format!("`servers.arg_roles.{tool}.{arg}` is no role"), REMEDY),
+                    None => {
+                        self.bad(span.clone(), format!("`servers.arg_roles.{tool}.{arg}` is no role"), REMEDY)
+                    }
                 }
             }
             out.insert(tool, roles);
@@ -357,7 +384,11 @@ impl Reader<'_> {
                 inner.iter().map(|(k, v)| (k.to_owned(), v.clone(), key_span(inner, k, v))).collect()
             }
             None => {
-                self.bad(value_span(table, key, at), format!("`servers.{key}` is no table"), "write { name = value }");
+                self.bad(
+                    value_span(table, key, at),
+                    format!("`servers.{key}` is no table"),
+                    "write { name = value }",
+                );
                 Vec::new()
             }
         }
@@ -398,7 +429,10 @@ sampling = "ask"
         assert_eq!((fs.name.as_str(), fs.enabled, fs.timeout), ("fs", true, Duration::from_millis(100)));
         assert_eq!(fs.env["B"], Given::FromEnv("C".into()));
         assert_eq!(fs.roles["put"], [("where".to_owned(), Role::Path)]);
-        assert_eq!((fs.sampling, fs.elicitation, fs.roots), (FromServer::Ask, FromServer::Ask, FromServer::Deny));
+        assert_eq!(
+            (fs.sampling, fs.elicitation, fs.roots),
+            (FromServer::Ask, FromServer::Ask, FromServer::Deny)
+        );
     }
 
     /// GINV of gateway.md 3.5: values are no drift, names are.
@@ -406,7 +440,13 @@ sampling = "ask"
     fn what_is_accepted() {
         let launch = |text: &str| read("s", text).unwrap()[0].launch();
         assert_eq!(launch(GOOD), launch(&GOOD.replace("A = \"1\"", "A = \"2\"")));
-        for (from, to) in [("A = \"1\"", "D = \"1\""), ("/srv", "/"), ("mcp-fs", "other"), ("move_*", "x"), ("\"C\"", "\"E\"")] {
+        for (from, to) in [
+            ("A = \"1\"", "D = \"1\""),
+            ("/srv", "/"),
+            ("mcp-fs", "other"),
+            ("move_*", "x"),
+            ("\"C\"", "\"E\""),
+        ] {
             assert_ne!(launch(GOOD), launch(&GOOD.replace(from, to)), "{to}");
         }
     }
@@ -425,7 +465,8 @@ url = "x"
 [[servers]]
 name = "b"
 "#;
-        let found: Vec<String> = read("servers.toml", text).unwrap_err().iter().map(ToString::to_string).collect();
+        let found: Vec<String> =
+            read("servers.toml", text).unwrap_err().iter().map(ToString::to_string).collect();
         for want in [
             "servers.toml:3:8: `servers.name`",
             "servers.toml:4:11: `servers.command` holds `${`",

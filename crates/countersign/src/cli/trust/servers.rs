@@ -162,12 +162,13 @@ pub(super) async fn accept(
     Ok(exit::OK)
 }
 
-
 /// What differs from what is accepted, tool by tool, with nothing hidden: against a listing, or against what was kept.
 async fn changes(wired: &Wired, name: &str, tools: Option<&[Listed]>) -> anyhow::Result<Vec<String>> {
     let prefix = format!("{name}/");
     let of = |all: Vec<(String, Pin)>| -> BTreeMap<String, String> {
-        all.into_iter().filter_map(|(key, pin)| Some((key.strip_prefix(&prefix)?.to_owned(), pin.text))).collect()
+        all.into_iter()
+            .filter_map(|(key, pin)| Some((key.strip_prefix(&prefix)?.to_owned(), pin.text)))
+            .collect()
     };
     let accepted = of(wired.store.pins(PinKind::Tool, &prefix).await?);
     let now: BTreeMap<String, String> = match tools {
@@ -204,9 +205,9 @@ fn pretty(text: &str) -> String {
 
 /// Starts a server, opens it and asks what it lists; it ends again.
 async fn list(wired: &Wired, entry: &crate::config::servers::Entry) -> anyhow::Result<Vec<Listed>> {
-    let spec = mcp::spec(entry, &wired.project)?;
+    let start = mcp::start(entry)?;
     let name = entry.name.as_str();
-    let pool = wire::mcp_pool(vec![spec]);
+    let pool = wire::mcp_pool(vec![start], Some(&wired.project.root));
     pool.start(name).with_context(|| format!("`{}` cannot be started", entry.command))?;
     let listed = tokio::time::timeout(Duration::from_secs(60), ask(wired, name, &*pool)).await;
     pool.close().await;
@@ -225,7 +226,15 @@ async fn ask(
     };
     let open = Json::object([
         ("protocolVersion", Json::str("2025-11-25")),
-        ("capabilities", Json::Object(Vec::new())),
+        // Everything a client can have, so that a server shows all of its tools.
+        (
+            "capabilities",
+            Json::object([
+                ("roots", Json::object([("listChanged", Json::Bool(true))])),
+                ("sampling", Json::Object(Vec::new())),
+                ("elicitation", Json::Object(Vec::new())),
+            ]),
+        ),
         (
             "clientInfo",
             Json::object([
@@ -244,7 +253,8 @@ async fn ask(
     let mut tools: Vec<Listed> = Vec::new();
     let mut cursor = String::new();
     for _ in 0..100 {
-        let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\",\"params\":{{{cursor}}}}}");
+        let text =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\",\"params\":{{{cursor}}}}}");
         let answer = send(text).await?;
         let result = answer.as_ref().and_then(Message::result).context("it does not list its tools")?;
         let page = trust::listing(result).map_err(anyhow::Error::msg)?;
