@@ -17,5 +17,6 @@ pub mod client;
 pub mod codex;
 pub mod fakes;
 pub mod gemini;
+pub mod mcp;
 pub mod pty;
 pub mod scripted_model;

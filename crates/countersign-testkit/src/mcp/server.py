@@ -135,8 +135,14 @@ def no_newline(call):
 
 
 def slow(call):
-    until = time.monotonic() + float(call["arguments"].get("seconds", 600))
-    while time.monotonic() < until and not os.path.exists(call["arguments"].get("file", "")):
+    asked = call["arguments"]
+    token = call["params"].get("_meta", {}).get("progressToken")
+    begun = time.monotonic()
+    beats = 0
+    while time.monotonic() - begun < asked.get("seconds", 600) and not os.path.exists(asked.get("file", "")):
+        if asked.get("beat") and token is not None and time.monotonic() - begun > beats * asked["beat"]:
+            beats += 1
+            send({"method": "notifications/progress", "params": {"progressToken": token, "progress": beats}})
         time.sleep(0.005)
     send({"id": call["id"], "result": text("at last")})
 
