@@ -384,8 +384,9 @@ impl Gate {
     pub async fn records_of(&self, call: CallId) -> Result<Vec<String>, StoreError> {
         let (head, _) = self.store.head().await?;
         let rows = self.store.records(head.saturating_sub(10_000), 10_000).await?;
-        let id = call.to_string();
-        Ok(rows.into_iter().filter(|row| row.body.contains(&id)).map(|row| row.body).collect())
+        // Inside a text of the record the quotes would be escaped.
+        let named = format!("\"call_id\":\"{call}\"");
+        Ok(rows.into_iter().filter(|row| row.body.contains(&named)).map(|row| row.body).collect())
     }
 
     /// A remark in the log.

@@ -69,7 +69,10 @@ fn a_parked_call_is_repeated_later_and_runs_once() {
     let answer = client.call("count", json!({}));
     let id = ground.question();
     let first = text(&answer).lines().next().unwrap().to_owned();
-    assert!(first.starts_with(&format!("countersign: approval required id={id} status=PENDING expires=")), "{first}");
+    assert!(
+        first.starts_with(&format!("countersign: approval required id={id} status=PENDING expires=")),
+        "{first}"
+    );
     assert_eq!(answer["result"]["_meta"]["countersign"]["approval_id"], json!(id));
     client.finish(LIMIT);
     ground.person(&["approve", &id, "--yes"]);
@@ -101,7 +104,10 @@ fn a_lost_client_leaves_the_question_and_a_cancelled_call_takes_it_back() {
     let (code, said) = ground.try_person(&["approve", &id, "--yes"]);
     assert_ne!(code, Some(0), "{said}");
     let (_, rest) = client.finish(LIMIT);
-    assert!(rest.iter().all(|line| !line.windows(6).any(|w| w == b"\"id\":8")), "a cancelled request has no answer");
+    assert!(
+        rest.iter().all(|line| !line.windows(6).any(|w| w == b"\"id\":8")),
+        "a cancelled request has no answer"
+    );
     assert_eq!(hostile.calls("count"), 1);
     assert!(ground.events("approval_stranded").iter().any(|r| r["data"]["reason"] == "cancelled"));
 }
@@ -137,7 +143,8 @@ fn an_elicitation_is_no_signature() {
     count(&mut client, 9);
     let question: Value = serde_json::from_slice(&client.recv_where(LIMIT, asked)).unwrap();
     ground.person(&["deny", &ground.question(), "--reason", "no"]);
-    let withdrawn = client.recv_where(LIMIT, |line| line.windows(23).any(|w| w == b"notifications/cancelled"));
+    let withdrawn =
+        client.recv_where(LIMIT, |line| line.windows(23).any(|w| w == b"notifications/cancelled"));
     assert_eq!(serde_json::from_slice::<Value>(&withdrawn).unwrap()["params"]["requestId"], question["id"]);
     client.finish(LIMIT);
     ground.the_log_is_whole();
@@ -196,7 +203,10 @@ fn the_gates_own_tools_tell_and_do_not_decide() {
     let denied = client.call("odd__count", json!({}));
     let call = denied["result"]["_meta"]["countersign"]["call_id"].as_str().unwrap().to_owned();
     let why = read(&client.call("explain_denial", json!({ "call_id": call })));
-    assert!(why["records"].as_array().unwrap().iter().any(|r| r["matching_rule_ids"] == json!(["ask_tool"])), "{why:#}");
+    assert!(
+        why["records"].as_array().unwrap().iter().any(|r| r["matching_rule_ids"] == json!(["ask_tool"])),
+        "{why:#}"
+    );
     for (tool, arguments) in [
         ("approval_wait", json!({ "approval_id": "nonsense" })),
         ("approval_wait", json!({ "approval_id": id, "max_ms": 60_000 })),

@@ -22,7 +22,9 @@ fn calls(calls: &[(&str, Value)]) -> Vec<Value> {
     for (nth, (tool, arguments)) in calls.iter().enumerate() {
         // Strings are ids too, and numbers as large as the servers can hold.
         let id = if nth % 2 == 0 { json!(format!("call {nth}")) } else { json!(9_007_199_254_740_991u64) };
-        out.push(json!({ "id": id, "method": "tools/call", "params": { "name": tool, "arguments": arguments } }));
+        out.push(
+            json!({ "id": id, "method": "tools/call", "params": { "name": tool, "arguments": arguments } }),
+        );
     }
     out
 }
@@ -97,7 +99,8 @@ fn the_everything_server_is_the_same_behind_the_gate() {
 #[test]
 fn the_memory_server_is_the_same_behind_the_gate() {
     let ground = Ground::bare();
-    let entity = json!({ "entities": [{ "name": "Ana", "entityType": "person", "observations": ["likes maps"] }] });
+    let entity =
+        json!({ "entities": [{ "name": "Ana", "entityType": "person", "observations": ["likes maps"] }] });
     let requests = calls(&[
         ("create_entities", entity),
         ("read_graph", json!({})),
@@ -161,7 +164,17 @@ fn the_inspector_sees_the_same_through_the_gate() {
 fn what_servers_write_survives() {
     let ground = Ground::bare();
     let server = Hostile::new(&ground.root, "odd").server();
-    let tools = ["huge_number", "digits", "structured", "unknown_members", "surrogate", "duplicate_keys", "no_content", "fails", "refuses"];
+    let tools = [
+        "huge_number",
+        "digits",
+        "structured",
+        "unknown_members",
+        "surrogate",
+        "duplicate_keys",
+        "no_content",
+        "fails",
+        "refuses",
+    ];
     let requests = calls(&tools.map(|tool| (tool, json!({}))));
     same(&ground, &server, &requests);
 }
@@ -199,7 +212,9 @@ fn what_is_ambiguous_never_reaches_a_server() {
     client.initialize();
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let call = |arguments: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#
+        )
     };
     let bad: Vec<Vec<u8>> = vec![
         call(r#"{"a":1,"a":2}"#).into_bytes(),
@@ -208,7 +223,8 @@ fn what_is_ambiguous_never_reaches_a_server() {
         call(&format!(r#"{{"a":{deep}}}"#)).into_bytes(),
         call(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1_100_000))).into_bytes(),
         call("{\"a\":\"MARK\"}").replace("MARK", "\u{1}").into_bytes(),
-        [b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{\"name\":\"\xff\"}}".to_vec()].concat(),
+        [b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{\"name\":\"\xff\"}}".to_vec()]
+            .concat(),
         br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","method":"ping","params":{}}"#.to_vec(),
         br#"[{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}]"#.to_vec(),
         br#"{"jsonrpc":"1.0","id":7,"method":"tools/call","params":{"name":"echo"}}"#.to_vec(),
@@ -227,7 +243,8 @@ fn what_is_ambiguous_never_reaches_a_server() {
     client.finish(LIMIT);
     let reached = hostile.lines().iter().filter(|l| l.windows(10).any(|w| w == b"tools/call")).count();
     assert_eq!(reached, 1, "only the good call reached the server");
-    let refused = ground.events("call.judged").into_iter().filter(|r| r["data"]["decision"] == "refused").count();
+    let refused =
+        ground.events("call.judged").into_iter().filter(|r| r["data"]["decision"] == "refused").count();
     assert_eq!(refused, bad.len(), "each was recorded");
     ground.the_log_is_whole();
 }
@@ -246,7 +263,10 @@ fn secrets_are_taken_out_of_results_and_arguments() {
     client.finish(LIMIT);
     assert_eq!(std::fs::read_to_string(target).unwrap(), "x [REDACTED-GITHUB_TOKEN]");
     let finished = ground.events("call.finished");
-    assert!(finished.iter().any(|r| r["data"]["redactions"]["GITHUB_TOKEN"].as_i64() >= Some(1)), "{finished:#?}");
+    assert!(
+        finished.iter().any(|r| r["data"]["redactions"]["GITHUB_TOKEN"].as_i64() >= Some(1)),
+        "{finished:#?}"
+    );
     assert!(!serde_json::to_string(&ground.records()).unwrap().contains(&secret));
 }
 
@@ -259,7 +279,10 @@ fn a_result_that_is_too_long_is_cut_and_one_that_cannot_be_read_is_withheld() {
     assert!(serde_json::to_vec(&cut).unwrap().len() < 530_000);
     assert!(text(&cut).contains("[CUT: the result was longer than 524288 bytes"));
     let withheld = client.call("long", json!({}));
-    assert!(is_error(&withheld) && text(&withheld).contains("[WITHHELD: scan_incomplete]"), "{withheld:.500}");
+    assert!(
+        is_error(&withheld) && text(&withheld).contains("[WITHHELD: scan_incomplete]"),
+        "{withheld:.500}"
+    );
     assert_eq!(text(&client.call("count", json!({}))), "3", "none of them was repeated");
     client.finish(LIMIT);
     ground.the_log_is_whole();

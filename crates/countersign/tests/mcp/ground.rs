@@ -163,7 +163,9 @@ impl Ground {
         let said = self.said(&["audit", "verify"]);
         assert!(said.contains("nothing wrong"), "{said}");
         let records = self.records();
-        for judged in records.iter().filter(|r| r["event"] == "call.judged" && r["data"]["decision"] == "allowed") {
+        for judged in
+            records.iter().filter(|r| r["event"] == "call.judged" && r["data"]["decision"] == "allowed")
+        {
             let ends =
                 records.iter().filter(|r| r["event"] == "call.finished" && r["call_id"] == judged["call_id"]);
             assert_eq!(ends.count(), 1, "{judged:#}");
@@ -202,7 +204,8 @@ impl Ground {
     /// Asks the gate about a call by `decide`.
     pub(crate) fn decide(&self, input: &Value) -> Value {
         use std::io::Write as _;
-        let mut child = self.command(BINARY, &["decide"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command(BINARY, &["decide"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
         serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
     }
