@@ -83,7 +83,8 @@ pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
     }
 }
 
-fn withheld() -> HookAnswer {
+/// The result must not reach the agent.
+pub fn withheld() -> HookAnswer {
     common::decision("block", &common::marker())
 }
 

@@ -50,7 +50,8 @@ fn pre_answer(said: Said) -> HookAnswer {
     }
 }
 
-fn nothing() -> HookAnswer {
+/// No objection, and no remark.
+pub fn nothing() -> HookAnswer {
     HookAnswer::json(Json::Object(Vec::new()))
 }
 
@@ -65,8 +66,18 @@ pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
     }
 }
 
-fn withheld() -> HookAnswer {
+/// The result must not reach the agent.
+pub fn withheld() -> HookAnswer {
     common::decision("deny", &common::marker())
+}
+
+/// `AfterAgent`: tells the agent once which of its parked calls have been decided meanwhile. A `deny` makes another turn
+/// of the reason.
+pub async fn stop(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
+    match common::decided(&cx, input, Client::Gemini).await {
+        Some(reason) => common::decision("deny", &reason),
+        None => nothing(),
+    }
 }
 
 /// `SessionEnd`: the task completes and its open calls become unknown.
