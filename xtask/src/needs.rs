@@ -1,8 +1,10 @@
 //! `cargo xtask needs`: what the tests use beyond Rust, installed once.
 //!
-//! Three kinds of things: programs of the system (through apt), cargo-deny, and the agent client that the end-to-end
-//! tests drive. The last two are pinned by the files in `xtask/pins` and go into a cache folder outside `target`, so
-//! that `cargo clean` does not cost minutes. Nothing here is needed to build or to use Countersign.
+//! Three kinds of things: programs of the system (through apt), cargo-deny, and what the end-to-end tests drive: agent
+//! clients, MCP servers and MCP tools, from npm and PyPI. The last two kinds are pinned by the files in `xtask/pins`
+//! and go into a cache folder outside `target`, so that `cargo clean` does not cost minutes. Where in a folder a
+//! program lies is the testkit's knowledge as well (`testkit::cache`). Nothing here is needed to build or to use
+//! Countersign.
 
 use std::env;
 use std::ffi::OsStr;
@@ -23,7 +25,80 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-const CLAUDE_CODE: &str = include_str!("../pins/claude-code");
+/// Python's own modules that a Debian leaves out until asked, and the package that has them.
+const PYTHON_MODULES: (&str, &str) = ("import ensurepip, venv", "python3-venv");
+
+/// One package of npm in a folder of its own, named after the pin and its version.
+struct Npm {
+    pin: &'static str,
+    version: &'static str,
+    package: &'static str,
+    /// The program that the package brings.
+    program: &'static str,
+    /// Whether that program tells its version. npm is content when a platform's own package was skipped; a program
+    /// that carries native code is not, so those are asked. The servers, plain JavaScript, cannot be.
+    tells: bool,
+    megabytes: u32,
+}
+
+macro_rules! npm {
+    ($pin:literal, $package:literal, $program:literal, $tells:literal, $megabytes:literal) => {
+        Npm {
+            pin: $pin,
+            version: include_str!(concat!("../pins/", $pin)).trim_ascii(),
+            package: $package,
+            program: $program,
+            tells: $tells,
+            megabytes: $megabytes,
+        }
+    };
+}
+
+const NPM: &[Npm] = &[
+    npm!("claude-code", "@anthropic-ai/claude-code", "claude", true, 360),
+    npm!("codex", "@openai/codex", "codex", true, 400),
+    npm!("gemini-cli", "@google/gemini-cli", "gemini", true, 100),
+    npm!(
+        "mcp-server-filesystem",
+        "@modelcontextprotocol/server-filesystem",
+        "mcp-server-filesystem",
+        false,
+        30
+    ),
+    npm!(
+        "mcp-server-everything",
+        "@modelcontextprotocol/server-everything",
+        "mcp-server-everything",
+        false,
+        30
+    ),
+    npm!("mcp-server-memory", "@modelcontextprotocol/server-memory", "mcp-server-memory", false, 30),
+    // The Inspector wants a newer Node than some systems have, so it gets one.
+    npm!("node", "node", "node", true, 185),
+    npm!("mcp-inspector", "@modelcontextprotocol/inspector", "mcp-inspector", false, 110),
+];
+
+/// One package of PyPI in a virtual environment of its own. Its programs are started as `bin/python -m module`: the
+/// scripts beside them know the folder in which they were installed, which is not where they end up.
+struct PyPi {
+    package: &'static str,
+    version: &'static str,
+    module: &'static str,
+}
+
+const PYPI: &[PyPi] = &[
+    PyPi {
+        package: "mcp-server-git",
+        version: include_str!("../pins/mcp-server-git").trim_ascii(),
+        module: "mcp_server_git",
+    },
+    PyPi {
+        package: "mcp-proxy",
+        version: include_str!("../pins/mcp-proxy").trim_ascii(),
+        module: "mcp_proxy",
+    },
+];
+
 const CARGO_DENY: &str = include_str!("../pins/cargo-deny");
 
 /// Installs what is missing and says what it did.
@@ -34,7 +109,12 @@ pub(crate) fn run(_root: &Path) -> Result<()> {
     let lock = File::create(cache.join("lock")).context("creating the cache's lock file")?;
     lock.lock().context("locking the cache")?;
     cargo_deny_in(&cache)?;
-    claude_code_in(&cache)?;
+    for package in NPM {
+        npm_in(&cache, package)?;
+    }
+    for package in PYPI {
+        pypi_in(&cache, package)?;
+    }
     Ok(())
 }
 
@@ -47,8 +127,11 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
 }
 
 fn programs() -> Result<()> {
-    let missing: Vec<&(&str, &str)> =
+    let mut missing: Vec<&(&str, &str)> =
         PROGRAMS.iter().filter(|(program, _)| on_path(program).is_none()).collect();
+    if !has_python_modules() {
+        missing.push(&PYTHON_MODULES);
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -102,37 +185,61 @@ fn cargo_deny_in(cache: &Path) -> Result<()> {
     })
 }
 
-fn claude_code_in(cache: &Path) -> Result<()> {
-    let version = CLAUDE_CODE.trim();
-    let home = cache.join(format!("claude-code-{version}"));
-    if home.join("node_modules/.bin/claude").exists() {
+fn npm_in(cache: &Path, npm: &Npm) -> Result<()> {
+    let Npm { pin, version, package, program, .. } = npm;
+    let home = cache.join(format!("{pin}-{version}"));
+    let program = Path::new("node_modules/.bin").join(program);
+    if home.join(&program).exists() {
         return Ok(());
     }
-    println!("needs: fetching the agent client @anthropic-ai/claude-code {version} (360 MB)");
+    println!("needs: fetching {package} {version} ({} MB)", npm.megabytes);
     into_place(cache, &home, |new| {
         must(
             Command::new("npm")
-                .args([
-                    "install",
-                    "--no-audit",
-                    "--no-fund",
-                    "--no-update-notifier",
-                    "--loglevel=error",
-                    "--prefix",
-                ])
+                .args(["install", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"])
+                .arg("--prefix")
                 .arg(new)
-                .arg(format!("@anthropic-ai/claude-code@{version}"))
+                .arg(format!("{package}@{version}"))
                 .current_dir(new),
         )?;
-        // npm is content when a platform's own package was skipped; the client is not.
-        let client = new.join("node_modules/.bin/claude");
-        let said = Command::new(&client).arg("--version").stdin(Stdio::null()).output();
-        let said = said.with_context(|| format!("starting {}", client.display()))?;
-        if !said.status.success() || !String::from_utf8_lossy(&said.stdout).contains(version) {
-            bail!("the client was installed but does not start: {}", String::from_utf8_lossy(&said.stderr));
+        let program = new.join(program);
+        if npm.tells {
+            starts(Command::new(&program).arg("--version"), version)
+        } else if program.exists() {
+            Ok(())
+        } else {
+            bail!("{package} {version} does not bring {}", program.display())
         }
-        Ok(())
     })
+}
+
+fn pypi_in(cache: &Path, pypi: &PyPi) -> Result<()> {
+    let PyPi { package, version, module } = pypi;
+    let home = cache.join(format!("{package}-{version}"));
+    if home.join("bin/python").exists() {
+        return Ok(());
+    }
+    println!("needs: fetching {package} {version}");
+    into_place(cache, &home, |new| {
+        must(Command::new("python3").args(["-m", "venv"]).arg(new))?;
+        let python = new.join("bin/python");
+        must(
+            Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+                .arg(format!("{package}=={version}")),
+        )?;
+        starts(Command::new(&python).args(["-m", module, "--help"]), "")
+    })
+}
+
+/// An install that does not start is none.
+fn starts(command: &mut Command, says: &str) -> Result<()> {
+    let shown = format!("{command:?}");
+    let said = command.stdin(Stdio::null()).output().with_context(|| format!("starting {shown}"))?;
+    if !said.status.success() || !String::from_utf8_lossy(&said.stdout).contains(says) {
+        bail!("installed, but {shown} fails: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    Ok(())
 }
 
 /// Fills a fresh folder and renames it to `home`, so that a broken install is never mistaken for a whole one.
@@ -175,6 +282,11 @@ fn deny_on_path() -> Option<PathBuf> {
 fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     let program = Path::new(program.as_ref());
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn has_python_modules() -> bool {
+    let asked = Command::new("python3").args(["-c", PYTHON_MODULES.0]).stdin(Stdio::null()).output();
+    asked.is_ok_and(|asked| asked.status.success())
 }
 
 fn is_root() -> Result<bool> {

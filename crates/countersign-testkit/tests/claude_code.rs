@@ -10,7 +10,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use countersign_testkit::claude::{ClaudeCode, Finished, RunOptions, Scratch};
+use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::client::{Finished, RunOptions, Scratch};
 use countersign_testkit::scripted_model::{Script, ScriptedModel, ToolResult, Turn};
 use serde_json::{Value, json};
 

@@ -15,7 +15,8 @@
 mod bench;
 
 use bench::{Bench, PUSH, bash, is_parked, send, until};
-use countersign_testkit::claude::{ClaudeCode, Running};
+use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::client::Running;
 use countersign_testkit::scripted_model::{Request, Script, ScriptedModel, Turn};
 use rustix::process::Signal;
 use serde_json::{Value, json};

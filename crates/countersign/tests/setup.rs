@@ -11,7 +11,8 @@
 )]
 
 use countersign_core::json::{Bounds, Json};
-use countersign_testkit::claude::{ClaudeCode, RunOptions, Scratch};
+use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::client::{RunOptions, Scratch};
 use countersign_testkit::pty::Pty;
 use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,7 +1,8 @@
 //! What the scenarios share: a scratch repository with a real remote and our hooks in it, the real client, a person at
 //! a terminal of their own, and the log.
 
-use countersign_testkit::claude::{ClaudeCode, Finished, RunOptions, Running, Scratch};
+use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::client::{Finished, RunOptions, Running, Scratch};
 use countersign_testkit::pty::Pty;
 use countersign_testkit::scripted_model::{Script, ScriptedModel, ToolResult, Turn};
 use rustix::process::{Pid, Signal, kill_process};

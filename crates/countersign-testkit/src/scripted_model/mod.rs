@@ -1,9 +1,14 @@
 //! A model on loopback that plays a script, so that a real agent client can be driven without a real model.
 //!
-//! It speaks as much of the Messages API as Claude Code needs: streamed and whole answers, token counts, and polite
-//! answers to whatever else the client asks at its start. Which turn comes next is read from the conversation that
-//! the client sends (the number of answers already in it), so one model serves an agent, its sub-agents and a client
-//! that asks twice. It judges nothing: what the agent sent is kept for the test to look at.
+//! It speaks as much of three APIs as their clients need: the Messages API (Claude Code), the Responses API (Codex) and
+//! `generateContent` (Gemini), and gives polite answers to whatever else a client asks at its start. The path of a
+//! request says which API it is, so a script is the same for each client but for the names and inputs of tools, which
+//! are the client's. Which turn comes next is read from the conversation that the client sends (the number of answers
+//! already in it), so one model serves an agent, its sub-agents and a client that asks twice. It judges nothing: what
+//! the agent sent is kept for the test to look at.
+//!
+//! Here are scripts and the listening model; `request` reads what a client sent, and `messages`, `responses` and
+//! `generate` each know one API's shape.
 //!
 //! ```no_run
 //! use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
@@ -17,6 +22,11 @@
 //! assert_eq!(model.tool_results()[0].text, "hi");
 //! ```
 
+mod generate;
+mod messages;
+mod request;
+mod responses;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,6 +37,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
+
+use request::{Body, Said};
+pub use request::{Request, ToolResult};
 
 /// No request of an agent comes near this; it bounds what a confused client can make us read.
 const BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -41,7 +54,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The model uses one tool.
+    /// The model uses one tool, by the name that the client's hooks know it by. For the Responses API the tool of an
+    /// MCP server is `mcp__<server>__<tool>` too, and a tool whose input is no JSON (`apply_patch`) gets a string.
     pub fn tool(name: impl Into<String>, input: Value) -> Self {
         Self { text: None, tools: vec![(name.into(), input)], barrier: None }
     }
@@ -93,70 +107,6 @@ impl Script {
     fn turns(&self, opening: &str) -> &[Turn] {
         let own = self.conversations.iter().find(|(key, _)| opening.contains(key.as_str()));
         own.map_or(&self.main, |(_, turns)| turns)
-    }
-}
-
-/// One thing that the agent asked of the model.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The address's path, query included.
-    pub path: String,
-    /// Everything that the agent sent.
-    pub body: Value,
-}
-
-impl Request {
-    /// The names of the tools that the agent offered.
-    pub fn tools(&self) -> Vec<&str> {
-        array(&self.body, "tools").iter().filter_map(|tool| tool.get("name")?.as_str()).collect()
-    }
-
-    /// The newest message of the conversation.
-    pub fn newest(&self) -> Option<&Value> {
-        array(&self.body, "messages").last()
-    }
-
-    /// The tool results in the newest messages: all that stand after the model's last answer.
-    pub fn tool_results(&self) -> Vec<ToolResult> {
-        let newest = array(&self.body, "messages").iter().rev().take_while(|message| !is_answer(message));
-        let mut results: Vec<ToolResult> = Vec::new();
-        for message in newest {
-            let here = array(message, "content").iter().filter(|block| block["type"] == "tool_result");
-            results.splice(0..0, here.map(ToolResult::read));
-        }
-        results
-    }
-
-    /// The opening message's words.
-    fn opening(&self) -> String {
-        let opening = array(&self.body, "messages").iter().find(|message| message["role"] == "user");
-        opening.map(|message| words(&message["content"])).unwrap_or_default()
-    }
-
-    /// How many answers of the model the conversation already has.
-    fn answered(&self) -> usize {
-        array(&self.body, "messages").iter().filter(|message| is_answer(message)).count()
-    }
-}
-
-/// What came back to the model for one use of a tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToolResult {
-    /// The id that the model gave the use.
-    pub tool_use_id: String,
-    /// Its text; blocks of other kinds are left out.
-    pub text: String,
-    /// Whether the client called it an error (a refusal is one).
-    pub is_error: bool,
-}
-
-impl ToolResult {
-    fn read(block: &Value) -> Self {
-        Self {
-            tool_use_id: block["tool_use_id"].as_str().unwrap_or_default().to_owned(),
-            text: words(&block["content"]),
-            is_error: block["is_error"] == true,
-        }
     }
 }
 
@@ -305,7 +255,8 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
 
         match method.as_str() {
             "POST" if path.contains("count_tokens") => send_json(connection, &json!({ "input_tokens": 1 }))?,
-            "POST" if path.contains("/messages") => {
+            "POST" if path.contains(":countTokens") => send_json(connection, &json!({ "totalTokens": 1 }))?,
+            "POST" if request::is_asking(&path) => {
                 let request = Request { path, body: serde_json::from_slice(&body).unwrap_or_default() };
                 answer(connection, &request, shared)?;
             }
@@ -334,47 +285,12 @@ fn answer(connection: &TcpStream, request: &Request, shared: &Shared) -> std::io
             (text, tools) = (Some("the test has failed"), &[]);
         }
     }
-
-    let mut blocks: Vec<Value> = text.iter().map(|text| json!({ "type": "text", "text": text })).collect();
-    blocks.extend(tools.iter().map(
-        |(name, input)| json!({ "type": "tool_use", "id": shared.id("toolu"), "name": name, "input": input }),
-    ));
-    let stop = if tools.is_empty() { "end_turn" } else { "tool_use" };
-    let usage = json!({ "input_tokens": 1, "output_tokens": 1 });
-    let mut message = json!({
-        "id": shared.id("msg"), "type": "message", "role": "assistant", "model": request.body["model"],
-        "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage,
-    });
-    if request.body["stream"] != true {
-        message["content"] = Value::Array(blocks);
-        message["stop_reason"] = json!(stop);
-        return send_json(connection, &message);
+    let said = Said { text, tools, id: &|kind| shared.id(kind) };
+    // The whole answer is known, so a stream has a length as well and the connection can be used again.
+    match request.api().write(request, &said) {
+        Body::Json(value) => send_json(connection, &value),
+        Body::Events(events) => send(connection, "text/event-stream", events.as_bytes()),
     }
-
-    let mut events = Vec::new();
-    let mut event = |kind: &str, mut data: Value| {
-        data["type"] = json!(kind);
-        events.extend_from_slice(format!("event: {kind}\ndata: {data}\n\n").as_bytes());
-    };
-    event("message_start", json!({ "message": message }));
-    for (index, mut block) in blocks.into_iter().enumerate() {
-        let delta = if block["type"] == "text" {
-            json!({ "type": "text_delta", "text": std::mem::replace(&mut block["text"], json!("")) })
-        } else {
-            let input = std::mem::replace(&mut block["input"], json!({}));
-            json!({ "type": "input_json_delta", "partial_json": input.to_string() })
-        };
-        event("content_block_start", json!({ "index": index, "content_block": block }));
-        event("content_block_delta", json!({ "index": index, "delta": delta }));
-        event("content_block_stop", json!({ "index": index }));
-    }
-    event(
-        "message_delta",
-        json!({ "delta": { "stop_reason": stop, "stop_sequence": null }, "usage": usage }),
-    );
-    event("message_stop", json!({}));
-    // The whole answer is known, so the stream has a length and the connection can be used again.
-    send(connection, "text/event-stream", &events)
 }
 
 fn send_json(connection: &TcpStream, value: &Value) -> std::io::Result<()> {
@@ -388,26 +304,6 @@ fn send(mut connection: &TcpStream, kind: &str, body: &[u8]) -> std::io::Result<
     connection.flush()
 }
 
-fn is_answer(message: &Value) -> bool {
-    message["role"] == "assistant"
-}
-
-fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// The words of a message's or a result's content, which is a string or a list of blocks.
-fn words(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => {
-            let texts: Vec<&str> = blocks.iter().filter_map(|block| block.get("text")?.as_str()).collect();
-            texts.join("\n")
-        }
-        _ => String::new(),
-    }
-}
-
 /// A panicking barrier must not hide what was collected before it.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -416,6 +312,11 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn data_of(events: &str) -> Vec<Value> {
+        let data = events.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
 
     fn ask(model: &ScriptedModel, path: &str, body: &Value) -> String {
         let body = body.to_string();
@@ -471,11 +372,7 @@ mod tests {
         let model =
             ScriptedModel::start(Script::new([Turn::tool("Bash", json!({ "command": "a" })).saying("so")]));
         let events = ask(&model, "/v1/messages?beta=true", &conversation("go", 0, true));
-        let data: Vec<Value> = events
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .map(|data| serde_json::from_str(data).unwrap())
-            .collect();
+        let data = data_of(&events);
         let kinds: Vec<&str> = data.iter().filter_map(|event| event["type"].as_str()).collect();
         let block = ["content_block_start", "content_block_delta", "content_block_stop"];
         let expected = [&["message_start"][..], &block, &block, &["message_delta", "message_stop"]].concat();
@@ -483,6 +380,72 @@ mod tests {
         assert_eq!(data[2]["delta"]["text"], "so");
         assert_eq!(data[5]["delta"]["partial_json"], r#"{"command":"a"}"#);
         assert_eq!(data[7]["delta"]["stop_reason"], "tool_use");
+    }
+
+    /// The items of a conversation over the Responses API: an opening, and one round of two calls.
+    #[test]
+    fn the_responses_api_plays_the_same_script() {
+        let model = ScriptedModel::start(Script::new([
+            Turn::tool("exec_command", json!({ "cmd": "a" })).and_tool("mcp__files__read", json!({ "b": 1 })),
+            Turn::tool("apply_patch", json!("*** Begin Patch")).saying("so"),
+        ]));
+        let tools = json!([
+            { "type": "function", "name": "exec_command" },
+            { "type": "namespace", "name": "mcp__files", "tools": [{ "name": "read" }] },
+        ]);
+        let ask = |items: Value| {
+            data_of(&ask(&model, "/v1/responses", &json!({ "tools": tools, "input": items, "stream": true })))
+        };
+        let opening =
+            json!({ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "go" }] });
+        let first = ask(json!([opening]));
+        let kinds: Vec<&str> = first.iter().filter_map(|event| event["type"].as_str()).collect();
+        let item = "response.output_item.done";
+        assert_eq!(kinds, ["response.created", item, item, "response.completed"]);
+        assert_eq!(first[1]["item"]["arguments"], r#"{"cmd":"a"}"#);
+        assert_eq!(
+            (&first[2]["item"]["namespace"], &first[2]["item"]["name"]),
+            (&json!("mcp__files"), &json!("read"))
+        );
+        let call = |event: &Value| event["item"].clone();
+        let output = |event: &Value, text: Value| json!({ "type": "function_call_output", "call_id": event["item"]["call_id"], "output": text });
+        let blocks = json!([{ "type": "input_text", "text": "two" }]);
+        let second = ask(json!([
+            opening,
+            call(&first[1]),
+            call(&first[2]),
+            output(&first[1], json!("one")),
+            output(&first[2], blocks),
+        ]));
+        assert_eq!(second[1]["item"]["content"][0]["text"], "so");
+        assert_eq!(second[2]["item"]["type"], "custom_tool_call");
+        assert_eq!(second[2]["item"]["input"], "*** Begin Patch");
+        let texts: Vec<String> = model.tool_results().into_iter().map(|result| result.text).collect();
+        assert_eq!(texts, ["one", "two"]);
+        assert_eq!(model.requests()[0].tools(), ["exec_command", "mcp__files__read"]);
+    }
+
+    #[test]
+    fn generate_content_plays_the_same_script() {
+        let model =
+            ScriptedModel::start(Script::new([Turn::tool("shell", json!({ "command": "a" })).saying("so")]));
+        let tools = json!([{ "functionDeclarations": [{ "name": "shell" }] }]);
+        let opening = json!({ "role": "user", "parts": [{ "text": "go" }] });
+        let path = "/v1beta/models/m:streamGenerateContent?alt=sse";
+        let first = data_of(&ask(&model, path, &json!({ "tools": tools, "contents": [opening] })));
+        let answer = &first[0]["candidates"][0]["content"];
+        assert_eq!(answer["parts"][0]["text"], "so");
+        assert_eq!(answer["parts"][1]["functionCall"]["args"], json!({ "command": "a" }));
+        let result = json!({ "role": "user", "parts": [{ "functionResponse": {
+            "id": answer["parts"][1]["functionCall"]["id"], "name": "shell", "response": { "error": "no" },
+        } }] });
+        let body = json!({ "tools": tools, "contents": [opening, answer, result] });
+        let second: Value =
+            serde_json::from_str(&ask(&model, "/v1beta/models/m:generateContent", &body)).unwrap();
+        assert_eq!(second["candidates"][0]["content"]["parts"][0]["text"], "done");
+        assert_eq!(model.tool_results()[0].text, "no");
+        assert!(model.tool_results()[0].is_error);
+        assert_eq!(ask(&model, "/v1beta/models/m:countTokens", &json!({})), r#"{"totalTokens":1}"#);
     }
 
     #[test]
