@@ -204,8 +204,14 @@ mod tests {
         let found = settings::find(&CODEX, &settings::read(text.as_bytes()).unwrap());
         assert_eq!(found.len(), 2);
         assert_eq!((label(&found[0].event).as_str(), found[0].at), ("pre_tool_use", (0, 0)));
-        assert_eq!(digest(&found[0]), "sha256:ef154a8be462cea909aa233aedfddc91f485c82f9cd57908797e5c5bfa75d02c");
-        assert_eq!(digest(&found[1]), "sha256:2dcc9ccdc4a94a6511d4be53432483faffcee7142e499804692fdc687cc4ae87");
+        assert_eq!(
+            digest(&found[0]),
+            "sha256:ef154a8be462cea909aa233aedfddc91f485c82f9cd57908797e5c5bfa75d02c"
+        );
+        assert_eq!(
+            digest(&found[1]),
+            "sha256:2dcc9ccdc4a94a6511d4be53432483faffcee7142e499804692fdc687cc4ae87"
+        );
         assert_eq!(label("PermissionRequest"), "permission_request");
     }
 
