@@ -4,13 +4,14 @@
 //! those of [`crate::client`]. The scripted model is named on the command line and not in a file, so that what a test
 //! (or the product) writes into the client's configuration stays as it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cache;
 use crate::client::{self, Finished, RunOptions, Running, Scratch};
+use crate::mcp::McpClient;
 
 /// The version that is installed and driven; `cargo xtask needs` reads the same file.
 pub const VERSION: &str = include_str!("../../../xtask/pins/codex").trim_ascii();
@@ -31,7 +32,7 @@ impl Codex {
     }
 
     /// Where the client lies, for a test that starts it in another way.
-    pub fn program(&self) -> &std::path::Path {
+    pub fn program(&self) -> &Path {
         &self.program
     }
 
@@ -59,6 +60,24 @@ impl Codex {
             .env("CODEX_HOME", home)
             .env("SCRIPTED_KEY", "dummy");
         client::start(command, options)
+    }
+
+    /// What the client itself says of the hooks it finds in a project: for each its `key`, `currentHash`, `enabled`
+    /// and `trustStatus` (`untrusted`, `trusted`, `modified`), and what was read.
+    pub fn hooks(&self, scratch: &Scratch) -> Vec<Value> {
+        let (home, own) = (scratch.home().display().to_string(), scratch.codex_home().display().to_string());
+        let env = [("HOME", home.as_str()), ("CODEX_HOME", own.as_str())];
+        let mut server = McpClient::spawn(&self.program, ["app-server"], &env, &scratch.project());
+        let client = json!({ "name": "testkit", "title": "testkit", "version": "1" });
+        server.request(json!({ "method": "initialize", "params": { "clientInfo": client } }));
+        server.notify("initialized", json!({}));
+        let line =
+            server.request(json!({ "method": "hooks/list", "params": { "cwds": [scratch.project()] } }));
+        let answer: Value = serde_json::from_slice(&line).expect("an answer in JSON");
+        answer["result"]["data"][0]["hooks"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no hooks: {answer}"))
+            .clone()
     }
 }
 
