@@ -10,7 +10,7 @@
 //!
 //! ## Hooks
 //!
-//! - They are in `hooks.json` (or in `[hooks]` of `config.toml`) in `CODEX_HOME` or in the project's `.codex`:
+//! - They are in `hooks.json` in `CODEX_HOME` or in the project's `.codex` (documented, not tried: in `config.toml` too):
 //!   `{"hooks": {"PreToolUse": [{"matcher": "*", "hooks": [{"type": "command", "command": "…", "timeout": 600}]}]}}`.
 //!   A missing matcher matches all. The command is given to a shell. `timeout` is in seconds, 600 if missing.
 //! - Events seen: `SessionStart`, `UserPromptSubmit`, `PreToolUse`, `PermissionRequest`, `PostToolUse`, `SubagentStart`,
