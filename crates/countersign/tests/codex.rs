@@ -14,8 +14,9 @@ mod bench;
 use bench::{ASKED, Bench, MADE, REFUSED};
 use countersign_testkit::client::Running;
 use countersign_testkit::codex::{BYPASS_HOOK_TRUST, Codex};
+use countersign_testkit::mcp::Server;
 use countersign_testkit::scripted_model::{Request, Script, ScriptedModel, ToolResult, Turn};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const HOOKS: &str = ".codex/hooks.json";
 /// A model that Codex knows gets the tool for patches.
@@ -141,6 +142,69 @@ fn a_parked_call_is_told_of_and_then_runs() {
     // Codex escapes it once more, within a tag of its own.
     let told = |request: &Request| request.body.to_string().contains("&lt;user_approval approval_id=");
     assert!(model.requests().iter().any(told), "nobody told the agent");
+}
+
+/// Codex asks its own user about a server's tool, and `codex exec` has nobody to ask. A person's yes here is enough; that
+/// no rule objects is not.
+#[test]
+fn what_a_person_granted_is_not_asked_again_by_codex() {
+    let bench = Bench::new();
+    bench.free(&["init", "--enforce", "--yes", "--client", "codex"]);
+    let server = Server::filesystem(&bench.project());
+    trust_project(
+        &bench,
+        &format!("[mcp_servers.files]\ncommand = {:?}\nargs = {:?}\n", server.command, server.args),
+    );
+    let rule = "@tier(\"soft\") @rule_id(\"asks_for_writes\") @severity(\"low\") @category(\"test\") @summary(\"writes\")\n\
+                forbid (principal, action == Agent::Action::\"invoke_tool\", resource == Agent::Tool::\"mcp__files__write_file\");\n";
+    bench.scratch.write(".countersign/policy/soft.cedar", rule);
+    bench.person(&["trust", "accept", "project", "--yes"]);
+    let path = |name: &str| bench.project().join(name);
+    let write = || Turn::tool("mcp__files__write_file", json!({ "path": path("made.txt"), "content": "x" }));
+    // Both are of the kind that Codex asks about.
+    let moving = json!({ "source": path("made.txt"), "destination": path("moved.txt") });
+    let model =
+        ScriptedModel::start(Script::new([write(), Turn::tool("mcp__files__move_file", moving), write()]));
+    let running = Codex::find().spawn(&bench.options(&model).arg(BYPASS_HOOK_TRUST));
+    let id = bench.asked();
+    bench.person(&["approve", &id, "--yes"]);
+    // One yes, one run, also in the place where Codex asks.
+    let again = bench.asked();
+    bench.person(&["deny", &again, "--reason", "once is enough"]);
+    running.wait().expect_success();
+    let results = model.tool_results();
+    assert!(bench.is_there("made.txt"), "{results:?}");
+    assert!(!bench.is_there("moved.txt") && results[1].text.contains("requires approval"), "{results:?}");
+    assert!(results[2].text.contains("once is enough"), "{results:?}");
+}
+
+/// Untrusted hooks are left out without a word, and the doctor says so. Once they are trusted, as `/hooks` does it, calls
+/// are decided without any flag, and the doctor agrees with the client.
+#[test]
+fn hooks_run_once_they_are_trusted_and_the_doctor_knows() {
+    let bench = set_up();
+    let play = || {
+        let model = ScriptedModel::start(Script::new([shell("cat .countersign/config.toml")]));
+        let options = bench.options(&model).arg("--sandbox").arg("workspace-write");
+        Codex::find().run(&options).expect_success();
+        model.tool_results().remove(0).text
+    };
+    let doctor = || bench.said(&["doctor"]);
+    let before = play();
+    assert!(before.contains("version = 1"), "{before}");
+    assert!(doctor().contains("PreToolUse is not trusted"), "{}", doctor());
+
+    let hooks = Codex::find().hooks(&bench.scratch);
+    assert_eq!(hooks.len(), 5, "{hooks:#?}");
+    let text = |hook: &Value, key: &str| hook[key].as_str().unwrap().to_owned();
+    let trusted: String = hooks
+        .iter()
+        .map(|h| format!("[hooks.state.{:?}]\ntrusted_hash = {:?}\n", text(h, "key"), text(h, "currentHash")))
+        .collect();
+    trust_project(&bench, &trusted);
+    let after = play();
+    assert!(after.contains("code=blocked_path") && !after.contains("version = 1"), "{after}");
+    assert!(doctor().contains("every hook is trusted"), "{}", doctor());
 }
 
 /// Without our hooks Codex is as it was before.

@@ -5,7 +5,7 @@ use countersign_testkit::pty::Pty;
 use countersign_testkit::scripted_model::ScriptedModel;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
@@ -22,6 +22,7 @@ pub(crate) struct Bench {
     pub(crate) scratch: Scratch,
 }
 
+#[allow(dead_code, reason = "each file of tests uses its part of it")]
 impl Bench {
     /// A project that is not set up yet.
     pub(crate) fn new() -> Bench {
@@ -40,12 +41,21 @@ impl Bench {
         std::fs::read(self.project().join(file)).ok()
     }
 
-    /// A verb that needs no person.
-    pub(crate) fn free(&self, args: &[&str]) -> String {
+    fn output(&self, args: &[&str]) -> Output {
         let mut command = Command::new(BINARY);
         command.args(args).current_dir(self.project()).env_clear().stdin(Stdio::null());
         command.env("HOME", self.scratch.home()).env("PATH", "/usr/bin:/bin");
-        let out = command.output().unwrap();
+        command.output().unwrap()
+    }
+
+    /// What a verb prints, however it ends.
+    pub(crate) fn said(&self, args: &[&str]) -> String {
+        String::from_utf8_lossy(&self.output(args).stdout).into_owned()
+    }
+
+    /// A verb that needs no person.
+    pub(crate) fn free(&self, args: &[&str]) -> String {
+        let out = self.output(args);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&out.stderr));
         said
