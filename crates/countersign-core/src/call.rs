@@ -5,10 +5,11 @@
 //! recorded but not digested, since models reword them on every try (DECISIONS section 5).
 
 use crate::digest::Digest;
-use crate::facts::tools;
+use crate::facts::tools::{self, Tier};
 use crate::ids::CallId;
 use crate::json::Json;
 use crate::principal::{Client, Principal};
+use crate::rpc::Message;
 
 /// Where a call came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +82,80 @@ pub struct CallParts {
     pub args: Json,
     /// Base of relative paths, absolute and with links resolved where it exists.
     pub cwd: Option<String>,
+    /// What the gateway knows beside, when the call goes to a server or comes from one.
+    pub served: Option<Box<Served>>,
+}
+
+/// A call at the gateway: which server, in which form it was accepted, and how the message looked.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Name of the server.
+    pub server: String,
+    /// Digest of how the server is started, which a person must have accepted. `None`: a person typed the command.
+    pub launch: Option<Digest>,
+    /// What of the server is meant.
+    pub surface: Surface,
+    /// Configuration takes this tool away.
+    pub blocked: bool,
+    /// Configuration says that it may do at least this much.
+    pub tier: Option<Tier>,
+    /// What configuration says of its arguments.
+    pub roles: Vec<(String, Role)>,
+    /// Set for a request that comes from the server: what configuration says of such requests.
+    pub asked: Option<FromServer>,
+    /// The message it came in: what is not judged of it goes on as it was written.
+    pub wire: Option<Message>,
+    /// The hook's decision on this very call, which this one takes up.
+    pub joins: Option<CallId>,
+}
+
+/// What of a server a call means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// A tool, by the digest of its listing; `None` when the server lists no such tool.
+    Tool(Option<Digest>),
+    /// Another method of the protocol.
+    Method,
+}
+
+/// What an argument of a server's tool is (NAMES 1.2, `arg_roles`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A path, whatever it looks like.
+    Path,
+    /// Text that nobody opens or runs.
+    Content,
+    /// An address.
+    Url,
+    /// A shell line.
+    Command,
+}
+
+/// What configuration says of requests that come from a server (NAMES 1.2, `sampling` and its kin).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromServer {
+    /// Refused.
+    Deny,
+    /// A person is asked first.
+    Ask,
+    /// Judged by the rules alone.
+    Pass,
+}
+
+impl FromServer {
+    /// The word in configuration and facts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FromServer::Deny => "deny",
+            FromServer::Ask => "ask",
+            FromServer::Pass => "pass",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<FromServer> {
+        [FromServer::Deny, FromServer::Ask, FromServer::Pass].into_iter().find(|f| f.as_str() == text)
+    }
 }
 
 /// Longest tool name accepted, in bytes.
@@ -122,10 +197,17 @@ impl ToolCall {
         }
         let args_digest = Digest::of_bytes("countersign-args-v1", acting.canonical().as_bytes());
         // Tenant, principal, server, fingerprint, tool, pin, arguments; for shell calls also the folder they run in.
-        // A hook's server is its client; fingerprint and pin are empty.
+        // A hook's server is its client; fingerprint and pin are empty. At the gateway all three are the server's, so
+        // that a yes does not outlive what it was given for.
         let cwd = match tools::class(&parts.tool) {
             tools::ToolClass::Shell => parts.cwd.as_deref().unwrap_or(""),
             _ => "",
+        };
+        let served = parts.served.as_deref();
+        let launch = served.and_then(|s| s.launch).map(|d| d.to_string()).unwrap_or_default();
+        let pin = match served.map(|s| s.surface) {
+            Some(Surface::Tool(Some(digest))) => digest.to_string(),
+            _ => String::new(),
         };
         let call_digest = Digest::of(
             "countersign-call-v1",
@@ -134,9 +216,9 @@ impl ToolCall {
                 parts.principal.id().as_bytes(),
                 // Who asks at another door than the client's hook is not the client: a yes for one is none for the other.
                 format!("{}:{}", parts.door.as_str(), parts.session.client.as_str()).as_bytes(),
-                b"",
+                launch.as_bytes(),
                 parts.tool.as_bytes(),
-                b"",
+                pin.as_bytes(),
                 args_digest.bytes(),
                 cwd.as_bytes(),
             ],
@@ -167,6 +249,10 @@ impl ToolCall {
     /// Digest of exactly what is judged: an approval is bound to it.
     pub fn call_digest(&self) -> Digest {
         self.call_digest
+    }
+    /// What the gateway knows of it, when it goes to a server or comes from one.
+    pub fn served(&self) -> Option<&Served> {
+        self.parts.served.as_deref()
     }
     /// The client's key of this call, if it named it.
     pub fn host_call(&self) -> Option<HostCall> {
@@ -200,6 +286,7 @@ pub(crate) mod tests {
             tool: tool.into(),
             args: Json::parse(args.as_bytes(), Bounds::default()).unwrap(),
             cwd: Some("/home/ana/shop".into()),
+            served: None,
         }
     }
 
@@ -229,6 +316,22 @@ pub(crate) mod tests {
         assert_ne!(base, with(&|p| p.session.client = Client::Codex));
         assert_ne!(base, with(&|p| p.cwd = Some("/tmp".into())));
         assert_ne!(base, with(&|p| p.tool = "PowerShell".into()));
+        let served = |surface, launch: Option<&[u8]>| Served {
+            server: "s".into(),
+            launch: launch.map(|l| Digest::of_bytes("l", l)),
+            surface,
+            blocked: false,
+            tier: None,
+            roles: Vec::new(),
+            asked: None,
+            wire: None,
+            joins: None,
+        };
+        let at = |surface, launch| with(&|p| p.served = Some(Box::new(served(surface, launch))));
+        let pin = Surface::Tool(Some(Digest::of_bytes("t", b"1")));
+        assert_ne!(at(pin, None), at(Surface::Tool(Some(Digest::of_bytes("t", b"2"))), None));
+        assert_ne!(at(pin, None), at(pin, Some(b"1")));
+        assert_ne!(at(pin, Some(b"1")), at(pin, Some(b"2")));
         assert_eq!(base, with(&|p| p.session.id = "s2".into()), "the session is an attribute");
         let write = |cwd: &str| {
             let mut p = parts("Write", r#"{"file_path":"/a","content":"x"}"#);

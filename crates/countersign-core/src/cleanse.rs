@@ -5,6 +5,10 @@
 //! secrets on the whole text first, the cut last, so that no cut can hide half a secret from its pattern. Linear-time patterns only. Where it stops: injection classes and exact secret forms come with
 //! the tools that need them.
 
+mod reply;
+
+pub use reply::{Cleansed, Reply, clean_message, clean_reply, redact_arguments};
+
 use regex::Regex;
 use std::fmt;
 use std::sync::OnceLock;

@@ -6,6 +6,8 @@
 //! taken. Where it stops: no schema, no types of the product. `serde_json` is not used for agent input because it
 //! keeps the last of two equal keys and rounds large numbers: what was judged would not be what runs.
 
+pub mod scan;
+
 use std::fmt;
 
 /// A JSON value. Objects keep the order in which members were written; numbers keep their literal text.

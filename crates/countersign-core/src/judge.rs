@@ -6,13 +6,13 @@
 
 use crate::approval::scope::{Scope, UnderstoodLine};
 use crate::approval::{Clip, Severity, Wait, window_s};
-use crate::call::ToolCall;
+use crate::call::{Served, Surface, ToolCall};
 use crate::cleanse::{Clean, clean_line};
 use crate::code::Code;
 use crate::facts::paths::{Access, PathPattern, PathUse, leads_astray};
 use crate::facts::{FactError, Facts};
 use crate::ids::{ApprovalId, GrantId};
-use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused};
+use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused, Trust};
 use crate::rulebook::settings::{Mode, RuleSettings, ScopeMatch};
 use crate::rulebook::{RuleSet, Rulebook};
 
@@ -178,7 +178,11 @@ pub fn judge(
     if let Some(denied) = halted(&ledger.halt) {
         return denied;
     }
-    // J2 has nothing to say of a client's own tools. J3: a rulebook that is not accepted or does not load.
+    // J2, J3: the server and its tool; they have nothing to say of a client's own tools.
+    if let Some(denied) = call.served().and_then(|served| untrusted(served, &ledger.trust)) {
+        return denied;
+    }
+    // J3: a rulebook that is not accepted or does not load.
     let book = match rules {
         Rules::InForce(book) => book,
         Rules::Invalid(why) => return Judgement::refuse(Code::PolicyInvalid, Step::Trust, why.clone()),
@@ -231,6 +235,12 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return denied;
     }
     // J9
+    if ledger.joined {
+        let reason = Clean::fixed("the client's hook asked about this call and it was allowed");
+        let mut allow = Judgement::new(Verdict::Allow, Step::Grant, reason);
+        allow.granted = true;
+        return allow;
+    }
     let exact = |g: &&Grant| {
         g.scope == Scope::ThisCall
             && g.call_digest == Some(call.call_digest())
@@ -314,6 +324,47 @@ fn halted(halt: &Halt) -> Option<Judgement> {
     Some(Judgement::refuse(Code::Halted, Step::Halt, clean_line(&text, 300)))
 }
 
+/// J2 and J3 (gateway.md 3.4 to 3.6, DECISIONS row 63). One wording for all that is not there: which of them it is says
+/// something about the set-up.
+fn untrusted(served: &Served, trust: &Trust) -> Option<Judgement> {
+    let absent = || {
+        let reason = Clean::fixed("the server has no such tool");
+        Some(Judgement::refuse(Code::UnknownTool, Step::Visible, reason))
+    };
+    if served.blocked || served.surface == Surface::Tool(None) {
+        return absent();
+    }
+    let server = |text: &str| {
+        let text = format!(
+            "{text}; a person looks at it with `countersign trust list` and `countersign trust accept {}`",
+            served.server
+        );
+        Some(Judgement::refuse(Code::UntrustedServer, Step::Trust, clean_line(&text, 400)))
+    };
+    if served.launch.is_some() && trust.launch.is_none() {
+        return server("nobody has accepted this server yet");
+    }
+    if served.launch.is_some() && served.launch != trust.launch {
+        return server("how this server is started changed since it was accepted");
+    }
+    if trust.quarantined {
+        return server("a tool of this server changed since it was accepted, so the server is quarantined");
+    }
+    match (served.surface, trust.tool) {
+        (Surface::Method, _) => None,
+        // Added since, and hidden until somebody accepts it.
+        (Surface::Tool(_), None) => absent(),
+        (Surface::Tool(now), accepted) if now == accepted => None,
+        (Surface::Tool(_), Some(_)) => {
+            let text = format!(
+                "this tool changed since it was accepted; a person runs `countersign trust accept {}`",
+                served.server
+            );
+            Some(Judgement::refuse(Code::UntrustedTool, Step::Trust, clean_line(&text, 400)))
+        }
+    }
+}
+
 fn blocked(facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
     for path in &facts.paths {
         // What leads through a process's own view of the files cannot be told from here.
@@ -365,12 +416,14 @@ fn refuse_path(path: &PathUse, rule: &str, why: &str) -> Judgement {
 
 fn limited(settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
     let deny = |code, text: String| Some(Judgement::refuse(code, Step::Limits, clean_line(&text, 300)));
+    // What the hook let pass is this very call, and was counted then.
+    let others = |n: u32| n.saturating_sub(u32::from(ledger.joined));
     let per_minute = settings.calls_per_minute;
-    if per_minute > 0 && ledger.permits_last_minute >= per_minute {
+    if per_minute > 0 && others(ledger.permits_last_minute) >= per_minute {
         return deny(Code::LimitRate, format!("more than {per_minute} calls in 60 s; try again in a minute"));
     }
     let most = settings.max_concurrent_calls;
-    if most > 0 && ledger.open_calls >= most {
+    if most > 0 && others(ledger.open_calls) >= most {
         return deny(Code::LimitConcurrency, format!("{most} calls are running; wait for one to end"));
     }
     None

@@ -32,9 +32,24 @@ pub struct CallKey {
     pub rulebook_digest: Digest,
     /// Absolute paths to look up: their resolved forms and identities come back in [`Ledger::resolved`].
     pub paths: Vec<String>,
+    /// The server that is called and its tool, whose pins come back in [`Ledger::trust`].
+    pub server: Option<(String, String)>,
+    /// The hook's decision that the call wants to take up; [`Ledger::joined`] says whether it still can.
+    pub joins: Option<CallId>,
     /// A limit on calls is configured, so permits and running calls must be counted; without one that would be work
     /// for nothing, and grow with every call whose end nobody told.
     pub counted: bool,
+}
+
+/// What was accepted of a server and of one of its tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// How the server is started.
+    pub launch: Option<Digest>,
+    /// What the tool's listing says.
+    pub tool: Option<Digest>,
+    /// A tool of it changed, and nobody accepted that yet.
+    pub quarantined: bool,
 }
 
 /// Digest over the guarded rows.
@@ -185,6 +200,11 @@ pub struct Ledger {
     pub permits_last_minute: u32,
     /// Calls running now, younger than 24 h; 0 unless the key asked for counts.
     pub open_calls: u32,
+    /// What was accepted of the key's server and tool.
+    pub trust: Trust,
+    /// The hook's decision can be taken up: it allowed this very call within the last 10 minutes, and no other call
+    /// has taken it up.
+    pub joined: bool,
     /// What the key's paths name.
     pub resolved: Vec<Resolved>,
     /// The rulebook of the key was validated before by this engine.
@@ -204,6 +224,8 @@ impl Ledger {
             open: None,
             permits_last_minute: 0,
             open_calls: 0,
+            trust: Trust::default(),
+            joined: false,
             resolved,
             rulebook_known: true,
         }
@@ -341,6 +363,8 @@ pub enum Op {
         spend: Option<GrantId>,
         /// The held request this permit answers.
         resume: Option<ApprovalId>,
+        /// The hook's decision this permit takes up; it counts as one call with it.
+        joins: Option<CallId>,
     },
     /// A request to a person (T1). Cap and creation rate are checked again here.
     Ask {
@@ -365,6 +389,8 @@ pub enum Op {
     },
     /// The session's agent process.
     Agent(AgentProcess),
+    /// A gateway lives, and is this session.
+    Gateway(AgentProcess, Session),
 }
 
 /// What a judgement, or a person's verb, changes: one transaction.
@@ -478,6 +504,8 @@ pub struct Outcome {
     pub duration_ms: Option<i64>,
     /// Size of the result in bytes.
     pub bytes: i64,
+    /// What was taken out of the result: id of the shape and how often.
+    pub redactions: Vec<(&'static str, u32)>,
 }
 
 /// How an executed call ended.

@@ -103,6 +103,16 @@ impl Principal {
         }
     }
 
+    /// Reads an agent's id.
+    pub fn parse_agent(id: &str) -> Option<Principal> {
+        let (client, rest) = id.strip_prefix("agent:")?.split_once(':')?;
+        let (uid, kind) = match rest.split_once('/') {
+            Some((uid, kind)) => (uid, Some(decode(kind)?)),
+            None => (rest, None),
+        };
+        Some(Principal::Agent { client: Client::parse(client)?, uid: uid.parse().ok()?, agent_type: kind })
+    }
+
     /// True for a sub-agent.
     pub fn is_child(&self) -> bool {
         matches!(self, Principal::Agent { agent_type: Some(_), .. })
@@ -118,6 +128,20 @@ fn encode(kind: &str) -> String {
             b => format!("%{b:02X}"),
         })
         .collect()
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        if b == b'%' {
+            let hex = [bytes.next()?, bytes.next()?];
+            out.push(u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?);
+        } else {
+            out.push(b);
+        }
+    }
+    String::from_utf8(out).ok()
 }
 
 /// How an approver proved not to be the agent; ordered from weak to strong (DECISIONS row 42).
@@ -212,6 +236,10 @@ mod tests {
         assert_eq!(agent(Some("general-purpose")).id(), "agent:claude-code:1000/general-purpose");
         assert_ne!(agent(Some("a b")).id(), agent(Some("a-b")).id());
         assert_eq!(agent(Some("x/../y")).id(), "agent:claude-code:1000/x%2F..%2Fy");
+        for one in [agent(None), agent(Some("x/../ÿ %")), agent(Some("a"))] {
+            assert_eq!(Principal::parse_agent(&one.id()), Some(one));
+        }
+        assert_eq!(Principal::parse_agent("human:ana"), None);
     }
 
     #[test]

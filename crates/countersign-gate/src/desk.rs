@@ -4,7 +4,7 @@
 //! take an [`Approver`], which only a human principal can become. Where it stops: how a person proved to be one is
 //! the door's business; what an answer changes is the store's one transaction.
 
-use crate::gate::Gate;
+use crate::gate::{Caller, Gate, Leaving, first};
 use crate::seams::{DecideError, StoreError};
 use countersign_core::approval::scope::{Scope, ScopeError};
 use countersign_core::approval::{Answer, LATE_S, Status, Strand, Wait};
@@ -65,6 +65,7 @@ pub(crate) async fn wait(
     hold: Duration,
     expires_at: Timestamp,
     now: Timestamp,
+    caller: &dyn Caller,
 ) -> Waited {
     let started = gate.clock.elapsed();
     let window = Duration::from_millis((expires_at.0 - now.0).max(0).unsigned_abs());
@@ -105,7 +106,20 @@ pub(crate) async fn wait(
             }
         }
         let left = hold.min(window).saturating_sub(spent).max(Duration::from_millis(1));
-        gate.store.changed(left.min(REREAD)).await;
+        let changed = async {
+            gate.store.changed(left.min(REREAD)).await;
+            None
+        };
+        let gone = async { Some(caller.gone().await) };
+        match first(changed, gone).await {
+            None => {}
+            Some(Leaving::TakesBack(why)) => return Waited::Ended(taken_back(why)),
+            Some(Leaving::Lost) => match gate.store.approval(id).await {
+                Ok(Some(row)) if row.status == Status::Pending => return Waited::Ended(parked(&row)),
+                // An answer is there: judged once more, and nobody takes what it lets pass.
+                _ => return Waited::Ended(taken_back(Strand::WaiterLost)),
+            },
+        }
     }
 }
 
@@ -158,6 +172,15 @@ async fn answered(gate: &Gate, row: &Approval) -> Option<Waited> {
             Some(Waited::Ended(End::new(code, clean_line(&told, 400), hold_end(row, HoldEnd::Taken))))
         }
     }
+}
+
+/// The caller took its call back. A yes that landed first is noticed by the row's own condition.
+fn taken_back(why: Strand) -> Box<End> {
+    let told = format!("the question was taken back ({}); the call was not run", why.as_str());
+    let mut end = End::new(Code::ApprovalStranded, clean_line(&told, 400), Some(HoldEnd::Strand(why)));
+    end.sure = false;
+    end.event = Some((Event::ApprovalStranded, vec![("reason", word(why.as_str()))]));
+    end
 }
 
 /// Only a held row has a caller whose leaving is written down.
@@ -233,6 +256,16 @@ impl Gate {
     /// One question.
     pub async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
         self.store.approval(id).await
+    }
+
+    /// The newest questions, whatever became of them.
+    pub async fn approvals(&self, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        self.store.approvals(limit).await
+    }
+
+    /// Returns when something may have changed, or after `limit` at the latest.
+    pub async fn changed(&self, limit: Duration) {
+        self.store.changed(limit).await;
     }
 
     /// Live scopes.

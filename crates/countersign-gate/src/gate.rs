@@ -6,11 +6,14 @@
 
 use crate::desk::{self, Waited};
 use crate::permit::Permit;
-use crate::seams::{CallRef, Clock, CommitError, Downstream, PerformError, Store, StoreError};
+use crate::seams::{
+    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, PerformError, Store, StoreError,
+};
 use crate::told;
-use countersign_core::approval::{Wait, hold_s};
+use async_trait::async_trait;
+use countersign_core::approval::{Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
-use countersign_core::cleanse::{Clean, clean, clean_line};
+use countersign_core::cleanse::{Clean, Reply, clean_line, clean_reply};
 use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
 use countersign_core::event::{Draft, Event, int, text, word};
@@ -48,6 +51,9 @@ pub enum Capture {
     Redacted,
 }
 
+/// Longest answer of a server where no configuration loads (NAMES, `cleanse.result_bytes`).
+const DEFAULT_RESULT_BYTES: usize = 524_288;
+
 /// Longest cleansed form of arguments in a record, in characters.
 const CAPTURE_CHARS: usize = 4_096;
 
@@ -60,6 +66,62 @@ pub struct Patience {
     pub hold_s: Option<i64>,
     /// Whether the caller still listens. `None`: it always does.
     pub listens: Option<fn() -> bool>,
+}
+
+/// Whoever waits for an answer, as far as waiting concerns it. The methods do nothing by themselves.
+#[async_trait]
+pub trait Caller: Send + Sync {
+    /// A question holds the call; the caller may say so to whoever looks at it.
+    fn held(&self, _held: &Held) {}
+
+    /// Returns when the caller does not wait any more.
+    async fn gone(&self) -> Leaving {
+        std::future::pending().await
+    }
+}
+
+/// How a caller that waits leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It takes its call back, and the question with it.
+    TakesBack(Strand),
+    /// Its line is lost, which is no no: the question can be answered, and the same call finds the answer (DECISIONS
+    /// row 33).
+    Lost,
+}
+
+/// A caller that waits and says nothing.
+pub struct Silent;
+
+impl Caller for Silent {}
+
+/// What holds a call.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The question.
+    pub approval_id: ApprovalId,
+    /// Its deadline.
+    pub expires_at: Timestamp,
+    /// Why a person is needed.
+    pub reason: Clean,
+}
+
+/// What came of a call that was performed.
+#[derive(Clone, Debug)]
+pub struct Performed {
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// What may go out; the code when it is withheld.
+    pub result: Result<Given, Code>,
+}
+
+/// A result that may go out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Plain text.
+    Text(Clean),
+    /// A server's answer, whole, with the id that the hand gave it.
+    Message(Clean),
 }
 
 /// What a door is told.
@@ -124,6 +186,32 @@ pub struct Gate {
     owner: String,
 }
 
+/// The server's own name of the tool.
+pub fn server_tool(tool: &str, server: &str) -> String {
+    let bare =
+        tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
+    bare.unwrap_or(tool).to_owned()
+}
+
+/// How a call is asked for.
+struct Asking<'a> {
+    patience: Patience,
+    agent: Option<AgentProcess>,
+    caller: &'a dyn Caller,
+    /// Who will perform it, when that is us.
+    hand: Option<&'a dyn Downstream>,
+}
+
+/// The end of whichever comes first; the other is dropped.
+pub(crate) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
+    std::future::poll_fn(move |cx| match one.as_mut().poll(cx) {
+        std::task::Poll::Ready(done) => std::task::Poll::Ready(done),
+        std::task::Poll::Pending => other.as_mut().poll(cx),
+    })
+    .await
+}
+
 /// One walk from the read to the write.
 enum Round {
     Done(Answered, Option<Permit>),
@@ -161,6 +249,11 @@ impl Gate {
         Gate { store, clock, book, mac, capture, owner }
     }
 
+    /// What stops everything right now.
+    pub async fn halt(&self) -> Result<countersign_core::ledger::Halt, StoreError> {
+        self.store.halt().await
+    }
+
     /// The rulebook in force.
     pub fn rulebook(&self) -> Option<&Rulebook> {
         match &self.book {
@@ -173,7 +266,8 @@ impl Gate {
     /// session's agent runs in, if the door knows it. The answer comes within the permit's life after the allow was
     /// recorded, or it is a refusal.
     pub async fn judge(&self, call: &ToolCall, patience: Patience, agent: Option<AgentProcess>) -> Answered {
-        let (mut answered, permit) = self.walk(call, patience, agent).await;
+        let by = Asking { patience, agent, caller: &Silent, hand: None };
+        let (mut answered, permit) = self.walk(call, &by).await;
         if let Some(permit) = permit
             && let Err(code) = permit.spend(call, self.clock.elapsed())
         {
@@ -184,35 +278,67 @@ impl Gate {
     }
 
     /// Decides a call and performs it: all ten steps. What comes back is cleansed, and withheld when its outcome
-    /// cannot be recorded.
+    /// cannot be recorded. A caller that takes its call back while it runs makes the hand cancel it; the end is
+    /// recorded all the same.
     pub async fn call(
         &self,
         call: &ToolCall,
         patience: Patience,
+        caller: &dyn Caller,
         hand: &dyn Downstream,
-    ) -> (Answered, Option<Result<Clean, Code>>) {
-        let (answered, permit) = self.walk(call, patience, None).await;
+    ) -> (Answered, Option<Performed>) {
+        let by = Asking { patience, agent: None, caller, hand: Some(hand) };
+        let (answered, permit) = self.walk(call, &by).await;
         let Some(permit) = permit else { return (answered, None) };
         let started = self.clock.elapsed();
-        let performed = hand.perform(permit, call).await;
+        let performing = hand.perform(permit, call);
+        let cancelling = async {
+            if caller.gone().await != Leaving::Lost {
+                hand.cancel(call.id()).await;
+            }
+            std::future::pending().await
+        };
+        let performed = first(performing, cancelling).await;
         let duration_ms = i64::try_from((self.clock.elapsed() - started).as_millis()).ok();
         // S7: cleanse, record, answer; a result whose outcome has no record stays inside.
+        let max_bytes = self.rulebook().map_or(DEFAULT_RESULT_BYTES, |b| b.settings().result_bytes);
+        let mut redactions = Vec::new();
         let (outcome, code, result) = match &performed {
-            Ok(raw) => (CallOutcome::Ok, None, Ok(clean(raw))),
-            Err(PerformError::Failed(why)) => (CallOutcome::Error, None, Ok(clean_line(why, 2_000))),
+            Ok(raw) => {
+                let cleansed = clean_reply(raw, max_bytes);
+                redactions = cleansed.redactions;
+                let given = match raw.inner() {
+                    Reply::Text(_) => Given::Text(cleansed.text),
+                    Reply::Message(_) => Given::Message(cleansed.text),
+                };
+                match cleansed.failed {
+                    true => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
+                    false => (CallOutcome::Ok, None, Ok(given)),
+                }
+            }
+            Err(PerformError::Failed(why)) => {
+                (CallOutcome::Error, Some(Code::ServerError), Ok(Given::Text(clean_line(why, 2_000))))
+            }
             Err(PerformError::Permit(code)) => (CallOutcome::Error, Some(*code), Err(*code)),
+            Err(PerformError::Unreadable(_)) => {
+                (CallOutcome::Withheld, Some(Code::ScanIncomplete), Err(Code::ScanIncomplete))
+            }
+            Err(PerformError::TimedOut(_)) => {
+                (CallOutcome::Unknown, Some(Code::ServerTimeout), Err(Code::ServerTimeout))
+            }
             Err(PerformError::Unknown(_)) => {
                 (CallOutcome::Unknown, Some(Code::OutcomeUnknown), Err(Code::OutcomeUnknown))
             }
         };
-        let bytes = performed.as_ref().map_or(0, |raw| raw.inner().len());
-        let outcome = Outcome { outcome, code, duration_ms, bytes: i64::try_from(bytes).unwrap_or(i64::MAX) };
-        let recorded = self.store.observe(&CallRef::Id(call.id()), outcome).await;
+        let bytes = performed.as_ref().map_or(0, |raw| raw.inner().as_ref().len());
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let ended = Outcome { outcome, code, duration_ms, bytes, redactions };
+        let recorded = self.store.observe(&CallRef::Id(call.id()), ended).await;
         let result = match recorded {
             Ok(Some(_)) => result,
             Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
         };
-        (answered, Some(result))
+        (answered, Some(Performed { outcome, result }))
     }
 
     /// The end of a call that its client performed. `false` when no such call is open.
@@ -228,6 +354,38 @@ impl Gate {
     /// Parked requests of a session that were decided and not yet told.
     pub async fn tell(&self, session: &Session) -> Result<Vec<Approval>, StoreError> {
         self.store.tell(session).await
+    }
+
+    /// The client's hook let this very call pass a moment ago: its id and the principal it was judged for.
+    pub async fn hooked(&self, call: &ToolCall) -> Result<Option<(CallId, String)>, StoreError> {
+        let Some(tool_use_id) = call.parts().tool_use_id.clone() else { return Ok(None) };
+        let key = HookKey {
+            client: call.parts().session.client,
+            tool_use_id,
+            tool: call.tool().to_owned(),
+            args_digest: call.args_digest(),
+        };
+        self.store.hooked(&key).await
+    }
+
+    /// Writes down that a gateway lives, so that its calls do not stay open when it is killed, and the process that its
+    /// client runs in.
+    pub async fn open_gateway(
+        &self,
+        gateway: &Gateway,
+        agent: Option<AgentProcess>,
+    ) -> Result<(), CommitError> {
+        let mut ops = vec![Op::Gateway(gateway.process.clone(), gateway.session.clone())];
+        ops.extend(agent.map(Op::Agent));
+        self.store.commit(Change { ops, ..Change::default() }).await.map(|_| ())
+    }
+
+    /// The newest records of a call, oldest first; looked for among the last ten thousand.
+    pub async fn records_of(&self, call: CallId) -> Result<Vec<String>, StoreError> {
+        let (head, _) = self.store.head().await?;
+        let rows = self.store.records(head.saturating_sub(10_000), 10_000).await?;
+        let id = call.to_string();
+        Ok(rows.into_iter().filter(|row| row.body.contains(&id)).map(|row| row.body).collect())
     }
 
     /// A remark in the log.
@@ -261,18 +419,14 @@ impl Gate {
     }
 
     /// S3 to S6.
-    async fn walk(
-        &self,
-        call: &ToolCall,
-        patience: Patience,
-        agent: Option<AgentProcess>,
-    ) -> (Answered, Option<Permit>) {
+    async fn walk(&self, call: &ToolCall, by: &Asking<'_>) -> (Answered, Option<Permit>) {
+        let patience = by.patience;
         let started = self.clock.elapsed();
         let home = self.rulebook().and_then(|b| b.settings().home.as_deref());
         let facts = Facts::of(call, home);
         let mut held: Option<Back> = None;
         loop {
-            let round = self.round(call, &facts, held, patience, agent.clone()).await;
+            let round = self.round(call, &facts, held, by).await;
             let (answered, approval_id, expires_at, now, wait) = match round {
                 Round::Done(answered, permit) => return (answered, permit),
                 Round::Ask { answered, approval_id, expires_at, now, wait } => {
@@ -283,7 +437,10 @@ impl Gate {
                 Wait::Park => Duration::ZERO,
                 Wait::Hold => self.hold(patience, started, now, expires_at),
             };
-            let waited = desk::wait(self, approval_id, hold, expires_at, now).await;
+            if !hold.is_zero() {
+                by.caller.held(&Held { approval_id, expires_at, reason: answered.reason.clone() });
+            }
+            let waited = desk::wait(self, approval_id, hold, expires_at, now, by.caller).await;
             let end = match waited {
                 // An approval is a fact, not a path: the call is judged again and finds it (row 3).
                 Waited::Approved => {
@@ -314,9 +471,9 @@ impl Gate {
         call: &ToolCall,
         facts: &Result<Facts, FactError>,
         held: Option<Back>,
-        patience: Patience,
-        agent: Option<AgentProcess>,
+        by: &Asking<'_>,
     ) -> Round {
+        let patience = by.patience;
         for _ in 0..MAX_ROUNDS {
             // S3: one read.
             let key = self.key(call, facts);
@@ -325,13 +482,21 @@ impl Gate {
                 Err(e) => return self.fault(call, e.code(), &e.to_string()),
             };
             // J, and S4: judged in time.
-            let judgement = self.judged(call, facts, &ledger);
+            let mut judgement = self.judged(call, facts, &ledger);
+            if let Some(hand) = by.hand
+                && !matches!(judgement.verdict, Verdict::Deny(_))
+                && let Err(unready) = hand.ready(call).await
+            {
+                let again = unready.retry_s.map(|s| format!("; try again in {s} s")).unwrap_or_default();
+                let why = clean_line(&format!("the server cannot be reached: {}{again}", unready.why), 400);
+                judgement = Judgement::refuse(Code::ServerUnavailable, Step::Ready, why);
+            }
             if judgement.spend.is_some() && patience.listens.is_some_and(|listens| !listens()) {
                 return self.fault(call, Code::Internal, "the caller went away before its yes was used");
             }
             // S5: one write.
             let seen = Seen { call, facts, ledger: &ledger, judgement: &judgement, held, patience };
-            let (change, asked) = self.change(seen, key, agent.clone());
+            let (change, asked) = self.change(seen, key, by.agent.clone());
             let committed = match self.store.commit(change).await {
                 Ok(committed) => committed,
                 Err(CommitError::Moved) => continue,
@@ -375,6 +540,8 @@ impl Gate {
             tool: call.tool().to_owned(),
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
+            server: call.served().map(|s| (s.server.clone(), server_tool(call.tool(), &s.server))),
+            joins: call.served().and_then(|s| s.joins),
             rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
             counted: self
@@ -454,6 +621,7 @@ impl Gate {
                     concurrent: settings.map_or(0, |s| s.max_concurrent_calls),
                     spend: judgement.spend,
                     resume: held.map(|b| b.approval_id),
+                    joins: call.served().and_then(|s| s.joins).filter(|_| ledger.joined),
                 });
                 if let Some(grant) = judgement.spend {
                     let approval =
@@ -672,6 +840,8 @@ impl Gate {
                 ("args_bytes", int(i64::try_from(canonical.len()).unwrap_or(i64::MAX))),
                 ("rulebook_digest", self.rulebook().and_then(|b| word(b.digest()))),
                 ("would", would),
+                ("server", call.served().and_then(|s| word(&s.server))),
+                ("joins", call.served().and_then(|s| s.joins).and_then(word)),
                 ("input_preview", (self.capture == Capture::Redacted).then(preview).as_ref().and_then(text)),
             ],
         );

@@ -7,4 +7,5 @@ pub mod desk;
 pub mod gate;
 pub mod permit;
 pub mod seams;
+pub mod servers;
 mod told;

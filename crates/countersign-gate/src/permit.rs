@@ -47,3 +47,17 @@ impl Permit {
         Ok(())
     }
 }
+
+/// Leave to carry a message that is no call: made by the gate only, for a closed list of methods.
+///
+/// ```compile_fail
+/// fn forge() -> countersign_gate::permit::Pass { countersign_gate::permit::Pass(()) }
+/// ```
+#[derive(Debug)]
+pub struct Pass(());
+
+impl Pass {
+    pub(crate) fn new() -> Pass {
+        Pass(())
+    }
+}

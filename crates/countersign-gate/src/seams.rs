@@ -4,10 +4,10 @@
 //! boxed: nothing beside the cost of the IO, and no generics reach the doors. Not seams: the policy engine, the
 //! audit log (a table of the store), metrics, configuration, caches.
 
-use crate::permit::Permit;
+use crate::permit::{Pass, Permit};
 use async_trait::async_trait;
 use countersign_core::call::{HostCall, Session, ToolCall};
-use countersign_core::cleanse::{Clean, Raw};
+use countersign_core::cleanse::{Clean, Raw, Reply};
 use countersign_core::code::Code;
 use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
@@ -15,8 +15,9 @@ use countersign_core::ids::{ApprovalId, CallId, GrantId, RawId, TaskId};
 use countersign_core::ledger::{
     AgentProcess, Approval, CallKey, Change, Decision, GrantRow, Halt, Ledger, Outcome,
 };
-use countersign_core::principal::Approver;
+use countersign_core::principal::{Approver, Client};
 use countersign_core::record::Sealed;
+use countersign_core::rpc::Message;
 use countersign_core::secret::{Secret, SecretRef};
 use countersign_core::time::Timestamp;
 use std::time::Duration;
@@ -81,8 +82,22 @@ pub trait Store: Send + Sync {
     /// The accepted text of a pinned thing.
     async fn pin(&self, kind: PinKind, name: &str) -> Result<Option<Pin>, StoreError>;
 
-    /// Pins a thing with its text, with its record.
-    async fn set_pin(&self, kind: PinKind, name: &str, pin: &Pin, draft: Draft) -> Result<(), StoreError>;
+    /// The accepted texts of every thing of a kind whose name begins with `prefix`, by name.
+    async fn pins(&self, kind: PinKind, prefix: &str) -> Result<Vec<(String, Pin)>, StoreError>;
+
+    /// Pins things with their texts, or takes pins away, with the records of it: all or nothing.
+    async fn set_pins(&self, pins: Vec<PinChange>, drafts: Vec<Draft>) -> Result<(), StoreError>;
+
+    /// The open call that a client's hook allowed within the last 10 minutes and that no other call has taken up, with
+    /// its principal.
+    async fn hooked(&self, key: &HookKey) -> Result<Option<(CallId, String)>, StoreError>;
+
+    /// Gateways that said they live and did not say they end.
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError>;
+
+    /// A gateway is gone without a word: its open calls become `unknown`. What waits for a person stays decidable.
+    /// Returns how many calls.
+    async fn lose_gateway(&self, gateway: &Gateway) -> Result<u32, StoreError>;
 
     /// Recorded agent processes of this boot.
     async fn agents(&self) -> Result<Vec<AgentProcess>, StoreError>;
@@ -112,6 +127,39 @@ pub struct StoredRecord {
     pub hash: String,
 }
 
+/// What a hook and the gateway both know of one call.
+#[derive(Clone, Debug)]
+pub struct HookKey {
+    /// The client.
+    pub client: Client,
+    /// The client's id of the call.
+    pub tool_use_id: String,
+    /// The tool in policy spelling.
+    pub tool: String,
+    /// Digest of the acting arguments.
+    pub args_digest: Digest,
+}
+
+/// A gateway process and the session that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The session.
+    pub session: Session,
+    /// The process.
+    pub process: AgentProcess,
+}
+
+/// One pin that is set, or taken away.
+#[derive(Clone, Debug)]
+pub struct PinChange {
+    /// Of what.
+    pub kind: PinKind,
+    /// Its name.
+    pub name: String,
+    /// What is accepted from now on; `None` takes the pin away.
+    pub pin: Option<Pin>,
+}
+
 /// What is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PinKind {
@@ -119,8 +167,10 @@ pub enum PinKind {
     Project,
     /// A server's launch.
     Server,
-    /// A tool's listing.
+    /// A tool's listing, by `<server>/<tool>`.
     Tool,
+    /// What a server showed instead of what was accepted: it is quarantined while this is there.
+    Drift,
 }
 
 impl PinKind {
@@ -130,6 +180,7 @@ impl PinKind {
             PinKind::Project => "project",
             PinKind::Server => "server",
             PinKind::Tool => "tool",
+            PinKind::Drift => "drift",
         }
     }
 }
@@ -227,8 +278,72 @@ pub enum DecideError {
 /// The hands: something that performs permitted calls.
 #[async_trait]
 pub trait Downstream: Send + Sync {
-    /// Performs exactly the call the permit is bound to. The permit is spent, whatever happens.
-    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError>;
+    /// Whether the call could be performed right now: asked between judgement and commit, so that nobody is asked about
+    /// a call that cannot run (DECISIONS row 27).
+    async fn ready(&self, _call: &ToolCall) -> Result<(), Unready> {
+        Ok(())
+    }
+
+    /// Performs exactly the call the permit is bound to. The permit is spent, whatever happens. A call is never tried
+    /// twice.
+    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError>;
+
+    /// The caller does not want the answer of a running call any more. What is running may or may not stop; `perform`
+    /// still returns.
+    async fn cancel(&self, _call: CallId) {}
+}
+
+/// A hand that cannot perform now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// Why, for the agent.
+    pub why: String,
+    /// When it may be worth another try, in seconds from now.
+    pub retry_s: Option<u64>,
+}
+
+/// Servers that speak MCP: what a relay needs of that hand beside performing calls. Everything here takes a [`Pass`],
+/// which the gate makes for messages that are no calls.
+#[async_trait]
+pub trait Servers: Downstream {
+    /// Carries a message to a server. A request is answered by the server or by an error; anything else has no answer.
+    async fn carry(
+        &self,
+        pass: Pass,
+        server: &str,
+        message: &Message,
+    ) -> Result<Option<Raw<Message>>, PerformError>;
+
+    /// Makes sure that a server runs. `true` when it was started anew: what it lists must be looked at before anything
+    /// is called.
+    async fn wake(&self, server: &str) -> Result<bool, Unready>;
+
+    /// Whether a server runs.
+    fn runs(&self, server: &str) -> bool;
+
+    /// What a server says by itself, in its order with the answers: notifications and requests of its own. `None` when
+    /// no server will say anything any more.
+    async fn hear(&self) -> Option<Heard>;
+}
+
+/// Something that a server said by itself.
+#[derive(Debug)]
+pub struct Heard {
+    /// Which server.
+    pub server: String,
+    /// What.
+    pub what: Said,
+}
+
+/// The kinds of [`Heard`].
+#[derive(Debug)]
+pub enum Said {
+    /// A notification or a request.
+    Message(Raw<Message>),
+    /// A line that is no message, or an answer to nothing; where it came from, in words. It went nowhere.
+    Garbage(String),
+    /// The server is gone.
+    Gone(String),
 }
 
 /// Why a permitted call gave no result.
@@ -237,9 +352,15 @@ pub enum PerformError {
     /// The permit is for another call or too old; nothing was done.
     #[error("the permit does not fit: {}", .0.as_str())]
     Permit(Code),
-    /// It was tried and failed.
+    /// It was tried and failed, or could not be tried: nothing was done.
     #[error("{0}")]
     Failed(String),
+    /// It was sent, and the time limit came before the answer.
+    #[error("no answer within the time limit: {0}")]
+    TimedOut(String),
+    /// It was answered, and the answer cannot be read.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(String),
     /// It was sent, and its end is not known.
     #[error("its end is not known: {0}")]
     Unknown(String),

@@ -5,3 +5,4 @@
 
 pub mod decide;
 pub mod hooks;
+pub mod mcp;

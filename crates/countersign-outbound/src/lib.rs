@@ -1,4 +1,5 @@
 //! The hands: what performs a permitted call. A hand takes a permit, never a decision; it reaches the world and knows
 //! nothing of doors or tables.
 
+pub mod mcp;
 pub mod scratch;

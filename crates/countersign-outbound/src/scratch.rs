@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use countersign_core::call::ToolCall;
-use countersign_core::cleanse::Raw;
+use countersign_core::cleanse::{Raw, Reply};
 use countersign_gate::permit::Permit;
 use countersign_gate::seams::{Clock, Downstream, PerformError};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ impl ScratchShell {
 
 #[async_trait]
 impl Downstream for ScratchShell {
-    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError> {
+    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError> {
         permit.spend(call, self.clock.elapsed()).map_err(PerformError::Permit)?;
         let line =
             call.args().text("command").ok_or_else(|| PerformError::Failed("no `command`".to_owned()))?;
@@ -49,7 +49,7 @@ impl Downstream for ScratchShell {
         bytes.truncate(MAX_RESULT_BYTES);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if done.status.success() {
-            Ok(Raw::new(text))
+            Ok(Raw::new(Reply::Text(text)))
         } else {
             Err(PerformError::Failed(format!("{text}{}", done.status)))
         }

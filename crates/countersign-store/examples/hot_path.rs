@@ -44,7 +44,13 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
         let session = Session { client: Client::ClaudeCode, id: "s".into() };
         let host = HostCall { session: session.clone(), agent_id: None, tool_use_id: name.into() };
         if post {
-            let ended = Outcome { outcome: CallOutcome::Ok, code: None, duration_ms: None, bytes: 9 };
+            let ended = Outcome {
+                outcome: CallOutcome::Ok,
+                code: None,
+                duration_ms: None,
+                bytes: 9,
+                redactions: Vec::new(),
+            };
             assert!(store.observe(&CallRef::Host(host), ended).await.unwrap().is_some());
             return store.leave().await;
         }
@@ -60,6 +66,8 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
             call_digest: Digest::of("call", &[&pid]),
             rulebook_digest: Digest::of("rules", &[]),
             paths: vec!["/usr/bin/env".into()],
+            server: None,
+            joins: None,
             counted: false,
         };
         let ledger = store.ledger(&key).await.unwrap();
@@ -90,6 +98,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
                 concurrent: 100_000,
                 spend: None,
                 resume: None,
+                joins: None,
             }],
             drafts: vec![draft.call(CallId(id))],
         };

@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use countersign_core::call::{Session, ToolCall};
-use countersign_core::cleanse::{Clean, Raw};
+use countersign_core::cleanse::{Clean, Raw, Reply};
 use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
 use countersign_core::ids::{ApprovalId, CallId, GrantId, RawId, TaskId};
@@ -17,8 +17,8 @@ use countersign_core::record::Sealed;
 use countersign_core::time::Timestamp;
 use countersign_gate::permit::Permit;
 use countersign_gate::seams::{
-    CallRef, Clock, CommitError, Committed, DecideError, Downstream, PerformError, Pin, PinKind, Store,
-    StoreError, StoredRecord,
+    CallRef, Clock, CommitError, Committed, DecideError, Downstream, Gateway, HookKey, PerformError, Pin,
+    PinChange, PinKind, Store, StoreError, StoredRecord,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -357,8 +357,24 @@ impl Store for Flaky {
         self.verb("pin", self.inner().pin(kind, name)).await
     }
 
-    async fn set_pin(&self, kind: PinKind, name: &str, pin: &Pin, draft: Draft) -> Result<(), StoreError> {
-        self.verb("set_pin", self.inner().set_pin(kind, name, pin, draft)).await
+    async fn pins(&self, kind: PinKind, prefix: &str) -> Result<Vec<(String, Pin)>, StoreError> {
+        self.verb("pins", self.inner().pins(kind, prefix)).await
+    }
+
+    async fn set_pins(&self, pins: Vec<PinChange>, drafts: Vec<Draft>) -> Result<(), StoreError> {
+        self.verb("set_pins", self.inner().set_pins(pins, drafts)).await
+    }
+
+    async fn hooked(&self, key: &HookKey) -> Result<Option<(CallId, String)>, StoreError> {
+        self.verb("hooked", self.inner().hooked(key)).await
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
+        self.verb("gateways", self.inner().gateways()).await
+    }
+
+    async fn lose_gateway(&self, gateway: &Gateway) -> Result<u32, StoreError> {
+        self.verb("lose_gateway", self.inner().lose_gateway(gateway)).await
     }
 
     async fn agents(&self) -> Result<Vec<AgentProcess>, StoreError> {
@@ -448,7 +464,7 @@ impl CountingHand {
 
 #[async_trait]
 impl Downstream for CountingHand {
-    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError> {
+    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.clock.advance(*locked(&self.delay));
         permit.spend(call, self.clock.elapsed()).map_err(PerformError::Permit)?;
@@ -458,6 +474,6 @@ impl Downstream for CountingHand {
             call_digest: call.call_digest(),
             at: self.clock.elapsed(),
         });
-        Ok(Raw::new(locked(&self.answer).clone()))
+        Ok(Raw::new(Reply::Text(locked(&self.answer).clone())))
     }
 }

@@ -83,6 +83,17 @@ pub fn session_agent() -> Option<AgentProcess> {
     (parent.pid > 1).then(|| AgentProcess { pid: parent.pid, started: parent.started, boot: boot_id() })
 }
 
+/// This process, as the store knows processes.
+pub fn this_process() -> Option<AgentProcess> {
+    let pid = std::process::id();
+    read(pid).map(|p| AgentProcess { pid, started: p.started, boot: boot_id() })
+}
+
+/// Whether a process that the store knows still lives. Of another boot none does.
+pub fn lives(process: &AgentProcess) -> bool {
+    process.boot == boot_id() && read(process.pid).is_some_and(|p| p.started == process.started)
+}
+
 fn ancestors(pid: u32) -> Vec<Process> {
     let mut chain = Vec::new();
     let mut next = pid;

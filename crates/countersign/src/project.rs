@@ -89,6 +89,7 @@ impl Project {
             config: read("config.toml")?,
             hard: read("policy/hard.cedar")?,
             soft: read("policy/soft.cedar")?,
+            servers: read("servers.toml")?,
             folder: self.folder(),
         })
     }
@@ -148,6 +149,8 @@ pub struct Layer {
     pub hard: Option<String>,
     /// `policy/soft.cedar`.
     pub soft: Option<String>,
+    /// `servers.toml`.
+    pub servers: Option<String>,
     folder: PathBuf,
 }
 
@@ -163,11 +166,12 @@ impl Layer {
         Pin { digest: Digest::of_bytes("countersign-layer-v1", text.as_bytes()), text }
     }
 
-    fn files(&self) -> [(&'static str, Option<&String>); 3] {
+    fn files(&self) -> [(&'static str, Option<&String>); 4] {
         [
             ("config.toml", self.config.as_ref()),
             ("policy/hard.cedar", self.hard.as_ref()),
             ("policy/soft.cedar", self.soft.as_ref()),
+            ("servers.toml", self.servers.as_ref()),
         ]
     }
 
@@ -219,6 +223,7 @@ mod tests {
             config: None,
             hard: hard.map(str::to_owned),
             soft: soft.map(str::to_owned),
+            servers: None,
             folder: PathBuf::new(),
         };
         assert_ne!(layer(Some("a"), None).pin().digest, layer(None, Some("a")).pin().digest);

@@ -11,10 +11,14 @@ use countersign_core::digest::MacKey;
 use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{Downstream, Pin, PinKind, Store};
+use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Name of the one pin of a project's own layer.
 pub const PROJECT_PIN: &str = "project";
@@ -164,6 +168,33 @@ async fn acceptance(store: &dyn Store, layer: &anyhow::Result<Layer>) -> Accepta
 /// Whether a state folder holds a store that can be opened without making one.
 pub fn has_state(state: &Path) -> bool {
     state.join("state.db").is_file()
+}
+
+/// How a server is started.
+pub struct Start {
+    /// Its name.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Its environment beside neutral variables; `None` for a typed command, which gets ours.
+    pub env: Option<BTreeMap<String, OsString>>,
+    /// How long a request may take.
+    pub timeout: Duration,
+}
+
+/// The hand of the MCP door: a pool of servers, none of them started. They run in `folder`, ours when it is `None`.
+pub fn mcp_pool(starts: Vec<Start>, folder: Option<&Path>) -> Arc<Pool> {
+    let spec = |start: Start| {
+        let mut words = start.command.into_iter();
+        let program = Program {
+            command: words.next().unwrap_or_default(),
+            args: words.collect(),
+            environment: start.env.map_or(Environment::Ours, Environment::Given),
+            folder: folder.map(Path::to_owned),
+        };
+        Spec { name: start.name, program, timeout: start.timeout }
+    };
+    Arc::new(Pool::new(starts.into_iter().map(spec).collect(), Arc::new(SystemClock)))
 }
 
 /// The hand of `demo`: runs shell lines in one scratch folder.

@@ -8,7 +8,7 @@ pub mod paths;
 pub mod shell;
 pub mod tools;
 
-use crate::call::ToolCall;
+use crate::call::{Role, ToolCall};
 use crate::code::Code;
 use crate::json::Json;
 use paths::{Access, Bases, PathUse};
@@ -83,9 +83,11 @@ impl Facts {
     /// Reads a call. `home` is the user's home folder, if known.
     pub fn of(call: &ToolCall, home: Option<&str>) -> Result<Facts, FactError> {
         let tool = call.tool();
+        let served = call.served();
+        let roles = served.map(|s| s.roles.as_slice()).unwrap_or_default();
         let mut facts = Facts {
             class: tools::class(tool),
-            tier: tools::tier(tool),
+            tier: tools::tier(tool).max(served.and_then(|s| s.tier).unwrap_or(Tier::Read)),
             shell: None,
             command_forms: Vec::new(),
             writes: Vec::new(),
@@ -123,12 +125,12 @@ impl Facts {
             }
             if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
                 let mut lines = Vec::new();
-                shell_lines(call.args(), None, &mut lines);
+                shell_lines(call.args(), None, roles, &mut lines);
                 if !lines.is_empty() {
                     facts.take_shell(ShellFacts::read(short(&lines.join("\n"))?), bases);
                 }
             }
-            facts.walk(&rest(call), None, tool, bases)?;
+            facts.walk(&rest(call), None, (tool, roles), bases)?;
         }
         let mut seen = BTreeSet::new();
         facts.paths.retain(|p| {
@@ -311,20 +313,27 @@ impl Facts {
         &mut self,
         value: &Json,
         key: Option<&str>,
-        tool: &str,
+        of: (&str, &[(String, Role)]),
         bases: Bases<'_>,
     ) -> Result<(), FactError> {
+        let (tool, roles) = of;
         match value {
             Json::Object(members) => members.iter().try_for_each(|(k, v)| {
                 if self.class == ToolClass::Other && paths::looks_like_path(k) {
                     self.path_value(k, k, tool, bases)?;
                 }
-                self.walk(v, Some(k), tool, bases)
+                self.walk(v, Some(k), of, bases)
             }),
-            Json::Array(items) => items.iter().try_for_each(|v| self.walk(v, key, tool, bases)),
+            Json::Array(items) => items.iter().try_for_each(|v| self.walk(v, key, of, bases)),
             Json::String(text) => {
                 let key = key.unwrap_or_default();
+                let role = roles.iter().find(|(name, _)| name == key).map(|(_, role)| *role);
+                if role == Some(Role::Path) {
+                    self.given(text, bases);
+                }
                 let scanned = match self.class {
+                    _ if role == Some(Role::Path) => true,
+                    _ if role == Some(Role::Content) => false,
                     // The agent's own questions, notes and prompts are not opened by anyone.
                     ToolClass::Subagent | ToolClass::Question | ToolClass::Notes => false,
                     ToolClass::Other => true,
@@ -337,6 +346,18 @@ impl Facts {
                 if scanned { self.path_value(key, text, tool, bases) } else { Ok(()) }
             }
             Json::Null | Json::Bool(_) | Json::Number(_) => Ok(()),
+        }
+    }
+
+    /// A path that the call may write, as it was given and absolute.
+    fn given(&mut self, text: &str, bases: Bases<'_>) {
+        if self.tier == Tier::Read {
+            return;
+        }
+        self.given_write.get_or_insert_with(|| text.to_owned());
+        let plain = paths::decoded(text).unwrap_or_else(|_| text.to_owned());
+        for one in [Some(text), Some(plain.as_str()), paths::address(text)].into_iter().flatten() {
+            self.writes.push(paths::absolute(one, bases).0);
         }
     }
 
@@ -365,6 +386,10 @@ impl Facts {
             spellings.extend(paths::address(text).map(str::to_owned));
         }
         let pattern = tools::is_pattern_member(tool, key);
+        // What a server's tool may write is what file rules see, as for the client's own tools.
+        if served && access == Access::Write && paths::is_path_key(key) {
+            self.given(text, bases);
+        }
         // A server's tool that removes or moves takes what lies below as well.
         let takes_tree = served && (self.tier == Tier::Destructive || tools::moves(tool));
         for one in spellings.iter().flat_map(|s| s.split(['\n', '\0'])).filter(|s| !s.is_empty()) {
@@ -430,13 +455,14 @@ fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) 
 }
 
 /// Every shell line that a server's or an unknown tool's arguments hold, at any depth.
-fn shell_lines<'a>(value: &'a Json, key: Option<&str>, out: &mut Vec<&'a str>) {
+fn shell_lines<'a>(value: &'a Json, key: Option<&str>, roles: &[(String, Role)], out: &mut Vec<&'a str>) {
     match value {
-        Json::Object(members) => members.iter().for_each(|(k, v)| shell_lines(v, Some(k), out)),
-        Json::Array(items) => items.iter().for_each(|v| shell_lines(v, key, out)),
+        Json::Object(members) => members.iter().for_each(|(k, v)| shell_lines(v, Some(k), roles, out)),
+        Json::Array(items) => items.iter().for_each(|v| shell_lines(v, key, roles, out)),
         Json::String(text) if !text.trim().is_empty() => {
-            let key = key.unwrap_or_default().to_ascii_lowercase();
-            if LINE_MEMBERS.contains(&key.as_str()) {
+            let key = key.unwrap_or_default();
+            let said = roles.iter().find(|(name, _)| name == key).map(|(_, role)| *role == Role::Command);
+            if said.unwrap_or_else(|| LINE_MEMBERS.contains(&key.to_ascii_lowercase().as_str())) {
                 out.push(text);
             }
         }

@@ -78,6 +78,19 @@ impl Tier {
     }
 }
 
+/// A client's name of a tool behind our own server, in policy spelling: the prefix that the client puts in front of our
+/// server's tools goes, and what then names another server is that server's (DECISIONS section 6).
+pub fn policy_name(name: &str) -> String {
+    match name.strip_prefix("mcp__countersign__") {
+        Some(rest) if rest.contains("__") => format!("mcp__{rest}"),
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// Tools of the gate that only tell (NAMES 3.4).
+pub const OWN: [&str; 4] = ["gate_status", "approval_wait", "approval_list", "explain_denial"];
+
 /// What a tool's arguments mean, as far as rules ask.
 #[derive(Clone, Copy)]
 struct Known {
@@ -154,6 +167,7 @@ fn known(tool: &str) -> Known {
         | "tracker_add_dependency"
         | "tracker_visualize"
         | "list_mcp_resources" => just(Notes),
+        name if OWN.contains(&name) => just(Notes),
         name if name.starts_with("mcp__") => just(Mcp),
         _ => just(Other),
     }
@@ -236,10 +250,28 @@ const READ: &[&str] =
 const DESTROY: &[&str] =
     &["delete", "drop", "purge", "remove", "destroy", "ban", "kick", "revoke", "truncate"];
 
+/// Methods of MCP that change nothing.
+const READING: &[&str] = &[
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/get",
+    "completion/complete",
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "roots/list",
+];
+
 /// gateway.md 2.5: the first word of what stands behind the last double underscore, after compatibility folding and
 /// splitting camel and kebab case, so that `deleteFile`, `delete-file` and `delete_file` are one. An unknown tool
 /// that only looks like reading stays at write: a name is no promise.
 fn tier_by_words(tool: &str) -> Tier {
+    // Methods of the protocol, which no tool's name can spell.
+    if tool.contains('/') {
+        let reads = READING.iter().any(|method| tool.ends_with(&format!("__{method}")));
+        return if reads { Tier::Read } else { Tier::Write };
+    }
     let base: String = tool.rsplit("__").next().unwrap_or(tool).nfkc().collect();
     let first = first_word(&base);
     if DESTROY.contains(&first.as_str()) {
@@ -318,6 +350,14 @@ mod tests {
     }
 
     #[test]
+    fn names_behind_our_server() {
+        assert_eq!(policy_name("mcp__countersign__fs__read_file"), "mcp__fs__read_file");
+        assert_eq!(policy_name("mcp__countersign__gate_status"), "gate_status");
+        assert_eq!(policy_name("mcp__fs__read_file"), "mcp__fs__read_file");
+        assert_eq!(policy_name("Bash"), "Bash");
+    }
+
+    #[test]
     fn tiers() {
         for (tool, want) in [
             ("Read", Tier::Read),
@@ -329,6 +369,8 @@ mod tests {
             ("mcp__gh__get_repo", Tier::Read),
             ("mcp__gh__create_issue", Tier::Write),
             ("mcp__gh__getaway", Tier::Write),
+            ("mcp__gh__resources/read", Tier::Read),
+            ("mcp__gh__list/everything", Tier::Write),
             ("get_everything", Tier::Write),
             ("drop_everything", Tier::Destructive),
         ] {

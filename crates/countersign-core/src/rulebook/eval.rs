@@ -37,6 +37,7 @@ struct Seen<'a> {
     client: &'a str,
     sub_agent: bool,
     tool: &'a str,
+    server_request: &'a str,
     facts: &'a Facts,
 }
 
@@ -56,6 +57,7 @@ impl Rulebook {
             client: parts.session.client.as_str(),
             sub_agent: parts.principal.is_child(),
             tool: call.tool(),
+            server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             facts,
         };
         self.ask_all(set, &seen)
@@ -73,8 +75,15 @@ impl Rulebook {
             paths: Vec::new(),
         };
         let principal = "agent:other:0".to_owned();
-        let seen =
-            Seen { repo: "", principal, client: "other", sub_agent: false, tool: "Probe", facts: &facts };
+        let seen = Seen {
+            repo: "",
+            principal,
+            client: "other",
+            sub_agent: false,
+            tool: "Probe",
+            server_request: "",
+            facts: &facts,
+        };
         self.ask_all(RuleSet::Hard, &seen)?;
         self.ask_all(RuleSet::Soft, &seen).map(|_| ())
     }
@@ -168,6 +177,7 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
         ("tier", text(facts.tier.as_str())),
         ("mcp_server", text(server)),
         ("mcp_tool", text(tool)),
+        ("server_request", text(seen.server_request)),
         ("writes_paths", set(&facts.writes)),
     ];
     match action {

@@ -133,6 +133,8 @@ pub struct RuleSettings {
     pub arguments: Bounds,
     /// Longest judgement.
     pub judge_budget_ms: u64,
+    /// Longest answer of a server that is passed on whole, in bytes.
+    pub result_bytes: usize,
 }
 
 impl RuleSettings {
@@ -164,6 +166,7 @@ impl RuleSettings {
             max_concurrent_calls: 0,
             arguments: Bounds::default(),
             judge_budget_ms: 100,
+            result_bytes: 524_288,
         }
     }
 }

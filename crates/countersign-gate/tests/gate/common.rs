@@ -9,7 +9,7 @@ use countersign_core::principal::{Approver, Assurance, Client, Principal};
 use countersign_core::record::{Sealed, Verifier};
 use countersign_core::rulebook::settings::RuleSettings;
 use countersign_core::rulebook::{PolicyText, RuleSet, Rulebook};
-use countersign_gate::gate::{Answered, Book, Capture, Decision, Gate, Patience};
+use countersign_gate::gate::{Answered, Book, Capture, Decision, Gate, Patience, Silent};
 use countersign_gate::seams::{Clock, Store};
 use countersign_store::{SqliteStore, StoreOptions};
 use countersign_testkit::fakes::{CountingHand, FakeClock, Flaky};
@@ -109,6 +109,7 @@ impl World {
             tool: "Bash".to_owned(),
             args: Json::object([("command", Json::str(line))]),
             cwd: Some("/home/ana/shop".to_owned()),
+            served: None,
         })
         .unwrap()
     }
@@ -116,12 +117,12 @@ impl World {
     /// Decides and performs a call in the background.
     pub(crate) fn start(&self, gate: &Arc<Gate>, call: &ToolCall, patience: Patience) -> Running {
         let (gate, call, hand) = (Arc::clone(gate), call.clone(), Arc::clone(&self.hand));
-        tokio::spawn(async move { gate.call(&call, patience, &*hand).await.0 })
+        tokio::spawn(async move { gate.call(&call, patience, &Silent, &*hand).await.0 })
     }
 
     /// Decides and performs a call.
     pub(crate) async fn run(&self, gate: &Gate, call: &ToolCall, patience: Patience) -> Answered {
-        gate.call(call, patience, &*self.hand).await.0
+        gate.call(call, patience, &Silent, &*self.hand).await.0
     }
 
     /// Polls until `n` questions are open; the newest comes last.

@@ -3,13 +3,19 @@
 use super::common::*;
 use async_trait::async_trait;
 use countersign_core::call::ToolCall;
-use countersign_core::cleanse::{Clean, Raw};
+use countersign_core::cleanse::{Clean, Raw, Reply};
 use countersign_core::code::Code;
-use countersign_gate::gate::Book;
+use countersign_gate::gate::{Book, Given, Performed, Silent};
 use countersign_gate::permit::Permit;
 use countersign_gate::seams::{Clock, Downstream, PerformError, Store};
 use countersign_testkit::fakes::Fault;
 use std::time::Duration;
+
+fn text(performed: Option<Performed>) -> String {
+    match performed.unwrap().result.unwrap() {
+        Given::Text(text) | Given::Message(text) => text.to_string(),
+    }
+}
 
 /// P-1: the record of the allow stands before the call runs, the outcome after it; two records, no more.
 #[tokio::test]
@@ -17,9 +23,9 @@ async fn an_allowed_call_leaves_two_records() {
     let world = World::new().await;
     let gate = world.gate();
     let call = world.call("s", "ls");
-    let (answered, result) = gate.call(&call, AT_ONCE, &Looking { world: &world }).await;
+    let (answered, result) = gate.call(&call, AT_ONCE, &Silent, &Looking { world: &world }).await;
     assert!(allowed(&answered));
-    assert_eq!(result.unwrap().unwrap().as_str(), "recorded before: true");
+    assert_eq!(text(result), "recorded before: true");
     let log = world.log().await;
     assert_eq!(log.of(&call), ["call.judged", "call.finished"]);
 }
@@ -31,12 +37,12 @@ struct Looking<'a> {
 
 #[async_trait]
 impl Downstream for Looking<'_> {
-    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<String>, PerformError> {
+    async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError> {
         permit.spend(call, self.world.clock.elapsed()).map_err(PerformError::Permit)?;
         let log = self.world.log().await;
         let before =
             log.of(call) == ["call.judged"] && log.allowed().contains(&call.id().to_string().as_str());
-        Ok(Raw::new(format!("recorded before: {before}")))
+        Ok(Raw::new(Reply::Text(format!("recorded before: {before}"))))
     }
 }
 
@@ -72,7 +78,7 @@ struct Swapping<'a> {
 
 #[async_trait]
 impl Downstream for Swapping<'_> {
-    async fn perform(&self, permit: Permit, _: &ToolCall) -> Result<Raw<String>, PerformError> {
+    async fn perform(&self, permit: Permit, _: &ToolCall) -> Result<Raw<Reply>, PerformError> {
         self.world.hand.perform(permit, &self.other).await
     }
 }
@@ -83,8 +89,8 @@ async fn a_permit_fits_one_call() {
     let world = World::new().await;
     let gate = world.gate();
     let swapping = Swapping { world: &world, other: world.call("s", "ls -l") };
-    let (_, result) = gate.call(&world.call("s", "ls"), AT_ONCE, &swapping).await;
-    assert_eq!(result, Some(Err(Code::Internal)));
+    let (_, result) = gate.call(&world.call("s", "ls"), AT_ONCE, &Silent, &swapping).await;
+    assert_eq!(result.unwrap().result, Err(Code::Internal));
     assert_eq!((world.hand.asked(), world.hand.performed().len()), (1, 0));
     assert_eq!(data(world.log().await.named("call.finished")[0], "outcome"), "error");
 }
@@ -97,9 +103,9 @@ async fn a_permit_lives_two_seconds() {
     for (delay, runs) in [(2_000, true), (2_001, false)] {
         world.hand.delay(Duration::from_millis(delay));
         let call = world.call("s", &format!("echo {delay}"));
-        let (_, result) = gate.call(&call, AT_ONCE, &*world.hand).await;
+        let (_, result) = gate.call(&call, AT_ONCE, &Silent, &*world.hand).await;
         assert_eq!(world.hand.count(&call), usize::from(runs), "{delay}");
-        assert_eq!(result.unwrap().err(), (!runs).then_some(Code::PermitExpired));
+        assert_eq!(result.unwrap().result.err(), (!runs).then_some(Code::PermitExpired));
     }
 }
 
@@ -109,16 +115,16 @@ async fn results_are_cleansed_or_kept_back() {
     let world = World::new().await;
     let gate = world.gate();
     world.hand.answer("key AKIAIOSFODNN7EXAMPLE and ghp_abcdefghijklmnopqrstuvwxyz0123456789 \u{1b}[2J");
-    let (_, result) = gate.call(&world.call("s", "ls"), AT_ONCE, &*world.hand).await;
-    let shown = result.unwrap().unwrap();
-    assert!(!shown.as_str().contains("ghp_abc") && !shown.as_str().contains('\u{1b}'), "{shown}");
+    let (_, result) = gate.call(&world.call("s", "ls"), AT_ONCE, &Silent, &*world.hand).await;
+    let shown = text(result);
+    assert!(!shown.contains("ghp_abc") && !shown.contains('\u{1b}'), "{shown}");
     for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Moved) {
         let call = world.call("s", &format!("echo {fault:?}"));
         world.store.fail(3, fault, 0);
-        let (answered, result) = gate.call(&call, AT_ONCE, &*world.hand).await;
+        let (answered, result) = gate.call(&call, AT_ONCE, &Silent, &*world.hand).await;
         assert_eq!(world.store.mend(), ["observe"]);
         assert!(allowed(&answered) && world.hand.count(&call) == 1);
-        assert_eq!(result, Some(Err(Code::OutcomeUnrecorded)), "{fault:?}");
+        assert_eq!(result.unwrap().result, Err(Code::OutcomeUnrecorded), "{fault:?}");
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) fn read_call(
         cwd: Some((cx.resolve)(&cwd).unwrap_or(cwd)),
         tool,
         args,
+        served: None,
     };
     ToolCall::new(parts).map_err(|e| malformed(e.to_string()))
 }
@@ -252,6 +253,7 @@ pub(super) async fn ended(
         code: None,
         duration_ms: message.get("duration_ms").and_then(Json::as_i64),
         bytes: response.map_or(0, |r| i64::try_from(r.canonical().len()).unwrap_or(i64::MAX)),
+        redactions: Vec::new(),
     };
     match cx.gate.observe(&CallRef::Host(host), outcome).await {
         Ok(Some(_)) => true,

@@ -7,7 +7,7 @@
 
 use super::fault::{Fail, Outcome};
 use super::tx::Tx;
-use super::{Inner, Link, PinKind, approvals, change, open, verbs};
+use super::{Inner, Link, approvals, change, open, verbs};
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::Draft;
@@ -15,7 +15,7 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
-use countersign_gate::seams::{CallRef, Committed, Pin, StoreError};
+use countersign_gate::seams::{CallRef, Committed, Gateway, PinChange, StoreError};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,8 @@ pub(super) enum Verb {
     Note(Draft),
     SetHalt(Clean, String),
     ClearHalt(Option<Clean>, Approver),
-    SetPin(PinKind, String, Pin, Draft),
+    SetPins(Vec<PinChange>, Vec<Draft>),
+    LoseGateway(Gateway),
 }
 
 /// What came of it.
@@ -43,6 +44,7 @@ pub(super) enum Answer {
     Committed(Committed),
     Approval(Box<Approval>),
     Flag(bool),
+    Number(u32),
     Call(Option<CallId>),
     Task(Option<TaskId>),
     Approvals(Vec<Approval>),
@@ -207,9 +209,10 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Done
         }
         Verb::ClearHalt(reason, by) => Answer::Flag(verbs::clear_halt(tx, reason.as_ref(), by).await?),
-        Verb::SetPin(kind, name, pin, draft) => {
-            verbs::set_pin(tx, *kind, name, pin, draft).await?;
+        Verb::SetPins(pins, drafts) => {
+            verbs::set_pins(tx, pins, drafts).await?;
             Answer::Done
         }
+        Verb::LoseGateway(gateway) => Answer::Number(verbs::lose_gateway(tx, gateway).await?),
     })
 }

@@ -8,7 +8,7 @@ use countersign_core::call::Session;
 use countersign_core::code::Code;
 use countersign_core::event::{Draft, Event, int, word};
 use countersign_core::ids::{CallId, GrantId, TaskId};
-use countersign_core::ledger::{CallRow, Change, Op, OpenTask};
+use countersign_core::ledger::{AgentProcess, CallRow, Change, Op, OpenTask};
 use countersign_core::task::TaskStatus;
 use countersign_gate::seams::Committed;
 
@@ -50,21 +50,30 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
     let mut expires_at = None;
     for op in &change.ops {
         match op {
-            Op::Permit { call, per_minute, concurrent, spend, resume } => {
+            Op::Permit { call, per_minute, concurrent, spend, resume, joins } => {
                 let counts = match &mut counts {
                     Some(counts) => counts,
                     none => none.insert(count(tx).await?),
                 };
-                limit(counts, *per_minute, *concurrent)?;
+                // What the hook let pass is this very call, and was counted then.
+                let again = u32::from(joins.is_some());
+                let others = Counts {
+                    permits: counts.permits.saturating_sub(again),
+                    open: counts.open.saturating_sub(again),
+                };
+                limit(&others, *per_minute, *concurrent)?;
+                if let Some(hook) = joins {
+                    join(tx, *hook, call.call_id).await?;
+                }
                 if let Some(grant) = spend {
                     approvals::spend(tx, *grant, &call.principal, call.call_digest, rulebook).await?;
                 }
                 if let Some(request) = resume {
                     approvals::resume_approved(tx, *request).await?;
                 }
-                insert_call(tx, call, task, *spend).await?;
-                counts.permits = counts.permits.saturating_add(1);
-                counts.open = counts.open.saturating_add(1);
+                insert_call(tx, call, task, *spend, joins.is_none()).await?;
+                counts.permits = others.permits.saturating_add(1);
+                counts.open = others.open.saturating_add(1);
             }
             Op::Ask { request, per_minute } => {
                 let owner = task.ok_or(Fail::Moved)?;
@@ -84,17 +93,8 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
                 .execute(&mut *tx.conn)
                 .await?;
             }
-            Op::Agent(process) => {
-                sqlx::query(
-                    "INSERT OR IGNORE INTO nodes (kind, boot, pid, started, seen_at) VALUES ('agent', ?1, ?2, ?3, ?4)",
-                )
-                .bind(&process.boot)
-                .bind(i64::from(process.pid))
-                .bind(i64::try_from(process.started).unwrap_or(i64::MAX))
-                .bind(tx.now.0)
-                .execute(&mut *tx.conn)
-                .await?;
-            }
+            Op::Agent(process) => node(tx, process, None).await?,
+            Op::Gateway(process, session) => node(tx, process, Some(session)).await?,
         }
     }
     if let Some(task) = task {
@@ -111,6 +111,34 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
         seqs.push(tx.append(&draft)?.seq());
     }
     Ok(Committed { at: tx.now, task_id: task, seqs, expires_at })
+}
+
+/// The row of a living process: an agent, or a gateway with the session that it is.
+async fn node(tx: &mut Tx<'_>, process: &AgentProcess, gateway: Option<&Session>) -> Outcome<()> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO nodes (kind, boot, pid, started, seen_at, client, session_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(if gateway.is_some() { "gateway" } else { "agent" })
+    .bind(&process.boot)
+    .bind(i64::from(process.pid))
+    .bind(i64::try_from(process.started).unwrap_or(i64::MAX))
+    .bind(tx.now.0)
+    .bind(gateway.map(|s| s.client.as_str()))
+    .bind(gateway.map(|s| s.id.as_str()))
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes up a hook's decision, once.
+async fn join(tx: &mut Tx<'_>, hook: CallId, by: CallId) -> Outcome<()> {
+    let done = sqlx::query("UPDATE calls SET joined_by = ?2 WHERE call_id = ?1 AND joined_by IS NULL")
+        .bind(hook.to_string())
+        .bind(by.to_string())
+        .execute(&mut *tx.conn)
+        .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(Fail::Moved) }
 }
 
 /// The session a change without a guard is about.
@@ -160,7 +188,8 @@ async fn open_task(tx: &mut Tx<'_>, open: &OpenTask) -> Outcome<u64> {
 async fn count(tx: &mut Tx<'_>) -> Outcome<Counts> {
     let (permits, open): (i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM calls WHERE counted_at > ?1 - 60000),
-                (SELECT count(*) FROM calls WHERE ended_at IS NULL AND permit_at > ?1 - 86400000)",
+                (SELECT count(*) FROM calls
+                 WHERE ended_at IS NULL AND permit_at > ?1 - 86400000 AND joined_by IS NULL)",
     )
     .bind(tx.now.0)
     .fetch_one(&mut *tx.conn)
@@ -185,12 +214,13 @@ async fn insert_call(
     call: &CallRow,
     task: Option<TaskId>,
     spent: Option<GrantId>,
+    counts: bool,
 ) -> Outcome<CallId> {
     let host = call.host.as_ref();
     sqlx::query(
         "INSERT INTO calls (call_id, task_id, door, client, session_id, agent_id, tool_use_id, principal, tool,
             args_digest, call_digest, grant_id, permit_at, counted_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )
     .bind(call.call_id.to_string())
     .bind(task.map(|t| t.to_string()))
@@ -205,6 +235,7 @@ async fn insert_call(
     .bind(call.call_digest.to_string())
     .bind(spent.map(|g| g.to_string()))
     .bind(tx.now.0)
+    .bind(counts.then_some(tx.now.0))
     .execute(&mut *tx.conn)
     .await?;
     Ok(call.call_id)

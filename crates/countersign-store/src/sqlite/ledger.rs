@@ -13,7 +13,7 @@ use countersign_core::digest::Digest;
 use countersign_core::ids::{ApprovalId, GrantId, TaskId};
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::{
-    CallKey, Grant, Halt, Ledger, OpenRequest, Refusal, RefusalKey, Refused, TaskView, Version,
+    CallKey, Grant, Halt, Ledger, OpenRequest, Refusal, RefusalKey, Refused, TaskView, Trust, Version,
 };
 use countersign_core::task::TaskStatus;
 use countersign_core::time::Timestamp;
@@ -43,6 +43,9 @@ pub(super) async fn read(
         .bind(key.rulebook_digest.to_string())
         .bind(&options.engine)
         .bind(key.counted)
+        .bind(key.server.as_ref().map(|(server, _)| server))
+        .bind(key.server.as_ref().map(|(_, tool)| tool))
+        .bind(key.joins.map(|id| id.to_string()))
         .fetch_one(conn)
         .await?;
     // After the rows: a halt that comes between the two is seen.
@@ -54,6 +57,8 @@ pub(super) async fn read(
     let refusals: String = row.try_get("refusals")?;
     let open: Option<String> = row.try_get("open")?;
     let pins: String = row.try_get("pins")?;
+    let trust_text: Option<String> = row.try_get("trust")?;
+    let joined: bool = row.try_get("joined")?;
     let halt_part = match &halt {
         Halt::Absent => "absent".to_owned(),
         Halt::Present { reason } => format!("present {reason}"),
@@ -62,7 +67,17 @@ pub(super) async fn read(
     // A living task is never terminal, so its id says "is terminal: no"; the absence of one says the rest.
     let task_part =
         task.as_ref().map(|t| format!("{} {} {}", t.task_id, t.gate_cap, t.tainted)).unwrap_or_default();
-    let parts = [&task_part, &grants, &refusals, open.as_deref().unwrap_or_default(), &pins, &halt_part];
+    let joined_part = if joined { "joined" } else { "" };
+    let parts = [
+        &task_part,
+        &grants,
+        &refusals,
+        open.as_deref().unwrap_or_default(),
+        &pins,
+        &halt_part,
+        trust_text.as_deref().unwrap_or_default(),
+        joined_part,
+    ];
     let parts = parts.map(str::as_bytes);
     Ok(Ledger {
         version: Version(Digest::of("countersign-ledger-v1", &parts)),
@@ -88,6 +103,11 @@ pub(super) async fn read(
         },
         permits_last_minute: count(&row, "permits_minute")?,
         open_calls: count(&row, "open_calls")?,
+        trust: match &trust_text {
+            Some(text) => trust(text).ok_or_else(|| unreadable("pin"))?,
+            None => Trust::default(),
+        },
+        joined,
         resolved: Vec::new(),
         rulebook_known: row.try_get("rulebook_known")?,
     })
@@ -138,6 +158,16 @@ fn list(rows: &str) -> Outcome<Vec<Vec<Json>>> {
             .collect(),
         _ => Err(unreadable("list")),
     }
+}
+
+fn trust(text: &str) -> Option<Trust> {
+    let json = Json::parse(text.as_bytes(), LISTS).ok()?;
+    let [launch, tool, drift] = json.as_array()? else { return None };
+    let digest = |j: &Json| match j {
+        Json::Null => Some(None),
+        j => Digest::parse(j.as_str()?).map(Some),
+    };
+    Some(Trust { launch: digest(launch)?, tool: digest(tool)?, quarantined: drift.as_i64()? > 0 })
 }
 
 fn grant(g: &[Json]) -> Option<Grant> {

@@ -1,6 +1,7 @@
 -- Everything judging may know of the past, in one statement and so at one instant.
 -- ?1 clock or NULL, ?2 client, ?3 session, ?4 principal, ?5 tool, ?6 args digest, ?7 call digest,
--- ?8 rulebook digest, ?9 engine, ?10 whether permits and running calls are counted. What time made true is derived here; sweeps write it down later.
+-- ?8 rulebook digest, ?9 engine, ?10 whether permits and running calls are counted, ?11 server, ?12 its tool,
+-- ?13 the hook's decision to take up. What time made true is derived here; sweeps write it down later.
 WITH
 t AS MATERIALIZED (
     SELECT coalesce(?1, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)) AS clock,
@@ -60,7 +61,18 @@ SELECT
     CASE WHEN n.stepped OR NOT ?10 THEN 0 ELSE (SELECT count(*) FROM calls c WHERE c.counted_at > n.now - 60000) END
         AS permits_minute,
     CASE WHEN NOT ?10 THEN 0 ELSE (
-        SELECT count(*) FROM calls c WHERE c.ended_at IS NULL AND c.permit_at > n.now - 86400000
+        SELECT count(*) FROM calls c
+        WHERE c.ended_at IS NULL AND c.permit_at > n.now - 86400000 AND c.joined_by IS NULL
     ) END AS open_calls,
+    CASE WHEN ?11 IS NULL THEN NULL ELSE json_array(
+        (SELECT p.digest FROM pins p WHERE p.kind = 'server' AND p.name = ?11),
+        (SELECT p.digest FROM pins p WHERE p.kind = 'tool' AND p.name = ?11 || '/' || ?12),
+        (SELECT count(*) FROM pins p WHERE p.kind = 'drift' AND p.name = ?11)
+    ) END AS trust,
+    ?13 IS NOT NULL AND NOT n.stepped AND EXISTS (
+        SELECT 1 FROM calls c
+        WHERE c.call_id = ?13 AND c.door = 'hook' AND c.client = ?2 AND c.principal = ?4 AND c.tool = ?5
+          AND c.args_digest = ?6 AND c.joined_by IS NULL AND c.permit_at > n.now - 600000
+    ) AS joined,
     EXISTS (SELECT 1 FROM rulebooks b WHERE b.digest = ?8 AND b.engine = ?9) AS rulebook_known
 FROM n LEFT JOIN k

@@ -28,11 +28,12 @@ use countersign_core::ids::{ApprovalId, CallId, GrantId, TaskId};
 use countersign_core::ledger::{
     AgentProcess, Approval, CallKey, Change, Decision, Grant, GrantRow, Halt, Ledger, Outcome as Ended,
 };
-use countersign_core::principal::Approver;
+use countersign_core::principal::{Approver, Client};
 use countersign_core::record::Sealed;
 use countersign_core::time::Timestamp;
 use countersign_gate::seams::{
-    CallRef, CommitError, Committed, DecideError, Pin, PinKind, Store, StoreError, StoredRecord,
+    CallRef, CommitError, Committed, DecideError, Gateway, HookKey, Pin, PinChange, PinKind, Store,
+    StoreError, StoredRecord,
 };
 use fault::{Fail, Outcome, unreadable};
 use sqlx::sqlite::SqliteConnection;
@@ -422,9 +423,75 @@ impl Store for SqliteStore {
         })?)
     }
 
-    async fn set_pin(&self, kind: PinKind, name: &str, pin: &Pin, draft: Draft) -> Result<(), StoreError> {
-        batch::submit(&self.inner, Verb::SetPin(kind, name.to_owned(), pin.clone(), draft)).await?;
+    async fn pins(&self, kind: PinKind, prefix: &str) -> Result<Vec<(String, Pin)>, StoreError> {
+        Ok(read!(self, |conn, _options| {
+            let rows = sqlx::query(
+                "SELECT name, digest, text FROM pins WHERE kind = ?1 AND substr(name, 1, length(?2)) = ?2 ORDER BY name",
+            )
+            .bind(kind.as_str())
+            .bind(prefix)
+            .fetch_all(conn)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    let digest: String = row.try_get("digest")?;
+                    let digest = Digest::parse(&digest).ok_or_else(|| unreadable("pin"))?;
+                    Ok((row.try_get("name")?, Pin { digest, text: row.try_get("text")? }))
+                })
+                .collect()
+        })?)
+    }
+
+    async fn set_pins(&self, pins: Vec<PinChange>, drafts: Vec<Draft>) -> Result<(), StoreError> {
+        batch::submit(&self.inner, Verb::SetPins(pins, drafts)).await?;
         Ok(())
+    }
+
+    async fn hooked(&self, key: &HookKey) -> Result<Option<(CallId, String)>, StoreError> {
+        Ok(read!(self, |conn, options| {
+            let row = sqlx::query(
+                "SELECT call_id, principal FROM calls
+                 WHERE client = ?1 AND tool_use_id = ?2 AND tool = ?3 AND args_digest = ?4 AND door = 'hook'
+                   AND ended_at IS NULL AND joined_by IS NULL
+                   AND permit_at > coalesce(?5, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)) - 600000
+                 ORDER BY permit_at DESC, call_id DESC LIMIT 1",
+            )
+            .bind(key.client.as_str())
+            .bind(&key.tool_use_id)
+            .bind(&key.tool)
+            .bind(key.args_digest.to_string())
+            .bind(options.clock_ms())
+            .fetch_optional(conn)
+            .await?;
+            row.map(|row| {
+                let id: String = row.try_get("call_id")?;
+                let id = CallId::parse(&id).ok_or_else(|| unreadable("call id"))?;
+                Ok((id, row.try_get("principal")?))
+            })
+            .transpose()
+        })?)
+    }
+
+    async fn gateways(&self) -> Result<Vec<Gateway>, StoreError> {
+        Ok(read!(self, |conn, _options| {
+            let rows = sqlx::query(
+                "SELECT pid, started, boot, client, session_id FROM nodes WHERE kind = 'gateway' ORDER BY pid, started",
+            )
+            .fetch_all(conn)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    let client: String = row.try_get("client")?;
+                    let client = Client::parse(&client).ok_or_else(|| unreadable("client"))?;
+                    let session = Session { client, id: row.try_get("session_id")? };
+                    Ok(Gateway { session, process: process(row)? })
+                })
+                .collect()
+        })?)
+    }
+
+    async fn lose_gateway(&self, gateway: &Gateway) -> Result<u32, StoreError> {
+        Ok(write!(self, Verb::LoseGateway(gateway.clone()), Number)?)
     }
 
     async fn agents(&self) -> Result<Vec<AgentProcess>, StoreError> {
@@ -436,16 +503,7 @@ impl Store for SqliteStore {
             .bind(options.boot.as_deref())
             .fetch_all(conn)
             .await?;
-            rows.iter()
-                .map(|row| {
-                    let (pid, started): (i64, i64) = (row.try_get("pid")?, row.try_get("started")?);
-                    Ok(AgentProcess {
-                        pid: u32::try_from(pid).map_err(|_| unreadable("pid"))?,
-                        started: tx::number(started)?,
-                        boot: row.try_get("boot")?,
-                    })
-                })
-                .collect()
+            rows.iter().map(process).collect()
         })?)
     }
 
@@ -477,6 +535,15 @@ impl Store for SqliteStore {
             }
         }
     }
+}
+
+fn process(row: &sqlx::sqlite::SqliteRow) -> Outcome<AgentProcess> {
+    let (pid, started): (i64, i64) = (row.try_get("pid")?, row.try_get("started")?);
+    Ok(AgentProcess {
+        pid: u32::try_from(pid).map_err(|_| unreadable("pid"))?,
+        started: tx::number(started)?,
+        boot: row.try_get("boot")?,
+    })
 }
 
 fn grant_row(row: &sqlx::sqlite::SqliteRow) -> Outcome<GrantRow> {

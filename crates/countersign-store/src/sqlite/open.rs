@@ -160,7 +160,7 @@ async fn create(
         )));
     }
     if version < schema::VERSION {
-        migrate(&mut conn).await.map_err(|e| unusable(options, path, &e))?;
+        migrate(&mut conn, version).await.map_err(|e| unusable(options, path, &e))?;
     }
     if !known {
         write_marker(&options.state_dir, marker).map_err(|e| io_error(options, marker, e))?;
@@ -168,11 +168,11 @@ async fn create(
     Ok((conn, identity(options)?))
 }
 
-async fn migrate(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn migrate(conn: &mut SqliteConnection, version: i64) -> Result<(), sqlx::Error> {
     // WAL is a property of the file and must be set outside a transaction.
     sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut *conn).await?;
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(AssertSqlSafe(schema::text())).execute(&mut *tx).await?;
+    sqlx::raw_sql(AssertSqlSafe(schema::upgrade(version))).execute(&mut *tx).await?;
     tx.commit().await
 }
 

@@ -3,10 +3,48 @@
 use countersign_core::task::TaskStatus;
 
 /// The version that `PRAGMA user_version` holds.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
+
+/// Version 1 had no gateways: no joined decisions, no quarantine, no sessions of nodes.
+const FROM_1: &str = "
+ALTER TABLE calls ADD COLUMN joined_by TEXT;
+ALTER TABLE pins RENAME TO pins_1;
+ALTER TABLE nodes RENAME TO nodes_1;
+";
+const INTO_2: &str = "
+INSERT INTO pins (kind, name, tenant, digest, text, accepted_at)
+    SELECT kind, name, tenant, digest, text, accepted_at FROM pins_1;
+DROP TABLE pins_1;
+INSERT INTO nodes (kind, boot, pid, started, tenant, seen_at)
+    SELECT kind, boot, pid, started, tenant, seen_at FROM nodes_1;
+DROP TABLE nodes_1;
+";
+
+/// What brings a database of `version` to the newest; 0 is an empty one.
+pub(super) fn upgrade(version: i64) -> String {
+    match version {
+        1 => {
+            let text = text();
+            // The new form of what was renamed away, and the trigger that came with the new column.
+            let statement = |start: &str, end: &str| {
+                let from = text.find(start).unwrap_or(text.len());
+                let rest = text.get(from..).unwrap_or_default();
+                let until = rest.find(end).map_or(rest.len(), |at| at + end.len());
+                rest.get(..until).unwrap_or_default().to_owned()
+            };
+            let parts = [
+                statement("CREATE TABLE pins", "WITHOUT ROWID;"),
+                statement("CREATE TABLE nodes", "WITHOUT ROWID;"),
+                statement("CREATE TRIGGER calls_join_once", "END;"),
+            ];
+            format!("{FROM_1}{}{INTO_2}PRAGMA user_version = {VERSION};\n", parts.join("\n"))
+        }
+        _ => text(),
+    }
+}
 
 /// Everything that creates a database, the version included.
-pub(super) fn text() -> String {
+fn text() -> String {
     let list = |of: &mut dyn Iterator<Item = TaskStatus>| {
         of.map(|s| format!("'{}'", s.as_str())).collect::<Vec<_>>().join(", ")
     };

@@ -1,4 +1,4 @@
--- The embedded store, version 1. Times are integer milliseconds UTC; digests are 64 hex digits; ids are ULIDs.
+-- The embedded store, version 2. Times are integer milliseconds UTC; digests are 64 hex digits; ids are ULIDs.
 -- `@TASK_ENDED@` and `@TASK_EDGES@` are filled from `core::task` when this runs, so that the legal edges have one
 -- source. What may only happen once is refused here as well, below every code path.
 
@@ -172,6 +172,8 @@ CREATE TABLE calls (
     code        TEXT,
     duration_ms INTEGER,
     bytes       INTEGER,
+    -- The gateway's call that took up this decision of a hook.
+    joined_by   TEXT,
     CHECK ((ended_at IS NULL) = (outcome IS NULL))
 ) STRICT, WITHOUT ROWID;
 
@@ -180,6 +182,9 @@ CREATE INDEX calls_open ON calls (client, session_id, tool_use_id, permit_at) WH
 
 CREATE TRIGGER calls_end_once BEFORE UPDATE OF ended_at, outcome ON calls WHEN OLD.ended_at IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'a call ends once'); END;
+
+CREATE TRIGGER calls_join_once BEFORE UPDATE OF joined_by ON calls WHEN OLD.joined_by IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a decision is taken up once'); END;
 
 CREATE TABLE halts (
     scope  TEXT PRIMARY KEY NOT NULL,
@@ -190,7 +195,8 @@ CREATE TABLE halts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pins (
-    kind        TEXT NOT NULL CHECK (kind IN ('project', 'server', 'tool')),
+    -- `drift`: what a server showed instead of what was accepted; it is quarantined while the row is there.
+    kind        TEXT NOT NULL CHECK (kind IN ('project', 'server', 'tool', 'drift')),
     name        TEXT NOT NULL,
     tenant      TEXT NOT NULL DEFAULT 'default',
     digest      TEXT NOT NULL,
@@ -208,11 +214,14 @@ CREATE TABLE rulebooks (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE nodes (
-    kind    TEXT NOT NULL CHECK (kind IN ('agent')),
-    boot    TEXT NOT NULL,
-    pid     INTEGER NOT NULL,
-    started INTEGER NOT NULL,
-    tenant  TEXT NOT NULL DEFAULT 'default',
-    seen_at INTEGER NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('agent', 'gateway')),
+    boot       TEXT NOT NULL,
+    pid        INTEGER NOT NULL,
+    started    INTEGER NOT NULL,
+    tenant     TEXT NOT NULL DEFAULT 'default',
+    seen_at    INTEGER NOT NULL,
+    -- The session that a gateway is; its open calls are unknown once it is gone.
+    client     TEXT,
+    session_id TEXT,
     PRIMARY KEY (kind, boot, pid, started)
 ) STRICT, WITHOUT ROWID;

@@ -3,24 +3,26 @@
 use super::approvals::{self, approval_query};
 use super::change::live_task;
 use super::fault::{Outcome, unreadable};
+use super::ledger;
 use super::tx::Tx;
-use super::{PinKind, ledger};
 use countersign_core::approval::Strand;
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::ids::{ApprovalId, CallId, GrantId, TaskId};
+use countersign_core::json::Json;
 use countersign_core::ledger::{Approval, CallOutcome, Halt, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::task::TaskStatus;
 use countersign_core::time::Timestamp;
-use countersign_gate::seams::{CallRef, Pin};
+use countersign_gate::seams::{CallRef, Gateway, PinChange};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-const CALL: &str = "SELECT call_id, task_id, permit_at FROM calls WHERE call_id = ?1 AND ended_at IS NULL";
+const CALL: &str =
+    "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE call_id = ?1 AND ended_at IS NULL";
 const HOST_CALL: &str = "
-    SELECT call_id, task_id, permit_at FROM calls
+    SELECT call_id, task_id, permit_at, joined_by FROM calls
     WHERE client = ?1 AND session_id = ?2 AND tool_use_id = ?3 AND agent_id IS ?4 AND ended_at IS NULL
     ORDER BY permit_at DESC, call_id DESC LIMIT 1";
 
@@ -49,6 +51,7 @@ async fn finish(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<Call
     let task: Option<String> = row.try_get("task_id")?;
     let call_id = CallId::parse(&id).ok_or_else(|| unreadable("call id"))?;
     let permit_at: i64 = row.try_get("permit_at")?;
+    let joined_by: Option<String> = row.try_get("joined_by")?;
     let duration_ms = ended.duration_ms.unwrap_or_else(|| (tx.now.0 - permit_at).max(0));
     sqlx::query(
         "UPDATE calls SET ended_at = ?2, outcome = ?3, code = ?4, duration_ms = ?5, bytes = ?6
@@ -62,18 +65,56 @@ async fn finish(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<Call
     .bind(ended.bytes)
     .execute(&mut *tx.conn)
     .await?;
+    let redactions: Vec<(&str, Json)> =
+        ended.redactions.iter().map(|(id, n)| (*id, Json::int(i64::from(*n)))).collect();
     let keys = [
         ("outcome", word(ended.outcome.as_str())),
         ("code", ended.code.and_then(|c| word(c.as_str()))),
         ("duration_ms", int(duration_ms)),
         ("bytes", int(ended.bytes)),
+        ("redactions", (!redactions.is_empty()).then(|| Json::object(redactions))),
+        ("joined_by", joined_by.and_then(word)),
     ];
     let task = task.as_deref().and_then(TaskId::parse);
     tx.append(&Draft::new(Event::CallFinished, keys).call(call_id).task(task))?;
     Ok(call_id)
 }
 
+/// The end of a call that nobody told of.
+fn unknown() -> Ended {
+    Ended { outcome: CallOutcome::Unknown, code: None, duration_ms: None, bytes: 0, redactions: Vec::new() }
+}
+
+/// A gateway is gone without a word: its open calls are unknown. What waited for a person stays decidable, since the
+/// same call may come again through another gateway (DECISIONS row 33).
+pub(super) async fn lose_gateway(tx: &mut Tx<'_>, gateway: &Gateway) -> Outcome<u32> {
+    let open = sqlx::query(
+        "SELECT call_id, task_id, permit_at, joined_by FROM calls
+         WHERE client = ?1 AND session_id = ?2 AND ended_at IS NULL ORDER BY permit_at, call_id",
+    )
+    .bind(gateway.session.client.as_str())
+    .bind(&gateway.session.id)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for row in &open {
+        finish(tx, row, &unknown()).await?;
+    }
+    sqlx::query("DELETE FROM nodes WHERE kind = 'gateway' AND boot = ?1 AND pid = ?2 AND started = ?3")
+        .bind(&gateway.process.boot)
+        .bind(i64::from(gateway.process.pid))
+        .bind(i64::try_from(gateway.process.started).unwrap_or(i64::MAX))
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(u32::try_from(open.len()).unwrap_or(u32::MAX))
+}
+
 pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<Option<TaskId>> {
+    // A gateway that ends its session is no gateway any more.
+    sqlx::query("DELETE FROM nodes WHERE kind = 'gateway' AND client = ?1 AND session_id = ?2")
+        .bind(session.client.as_str())
+        .bind(&session.id)
+        .execute(&mut *tx.conn)
+        .await?;
     let Some(task) = live_task(tx, session).await? else { return Ok(None) };
     let id = task.to_string();
     // Nobody will come for what was held; parked requests outlive the session.
@@ -85,7 +126,7 @@ pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<O
         .await?;
     approvals::settle(tx).await?;
     let open = sqlx::query(
-        "SELECT call_id, task_id, permit_at FROM calls WHERE task_id = ?1 AND ended_at IS NULL
+        "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE task_id = ?1 AND ended_at IS NULL
         AND client = ?2 AND session_id = ?3 ORDER BY permit_at, call_id",
     )
     .bind(&id)
@@ -94,7 +135,7 @@ pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<O
     .fetch_all(&mut *tx.conn)
     .await?;
     for row in &open {
-        let ended = Ended { outcome: CallOutcome::Unknown, code: None, duration_ms: None, bytes: 0 };
+        let ended = unknown();
         finish(tx, row, &ended).await?;
     }
     for status in [TaskStatus::Finalizing, TaskStatus::Completed] {
@@ -214,24 +255,26 @@ pub(super) async fn clear_halt(tx: &mut Tx<'_>, reason: Option<&Clean>, by: &App
     Ok(true)
 }
 
-pub(super) async fn set_pin(
-    tx: &mut Tx<'_>,
-    kind: PinKind,
-    name: &str,
-    pin: &Pin,
-    draft: &Draft,
-) -> Outcome<()> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO pins (kind, name, digest, text, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )
-    .bind(kind.as_str())
-    .bind(name)
-    .bind(pin.digest.to_string())
-    .bind(&pin.text)
-    .bind(tx.now.0)
-    .execute(&mut *tx.conn)
-    .await?;
-    tx.append(draft)?;
+pub(super) async fn set_pins(tx: &mut Tx<'_>, pins: &[PinChange], drafts: &[Draft]) -> Outcome<()> {
+    for change in pins {
+        let query = match &change.pin {
+            Some(pin) => sqlx::query(
+                "INSERT OR REPLACE INTO pins (kind, name, digest, text, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
+            .bind(change.kind.as_str())
+            .bind(&change.name)
+            .bind(pin.digest.to_string())
+            .bind(&pin.text)
+            .bind(tx.now.0),
+            None => sqlx::query("DELETE FROM pins WHERE kind = ?1 AND name = ?2")
+                .bind(change.kind.as_str())
+                .bind(&change.name),
+        };
+        query.execute(&mut *tx.conn).await?;
+    }
+    for draft in drafts {
+        tx.append(draft)?;
+    }
     tx.stirred = true;
     Ok(())
 }

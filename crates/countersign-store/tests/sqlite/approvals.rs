@@ -413,8 +413,14 @@ async fn call_limits_hold_inside_the_commit() {
     allow(&store, &key("s", "warm")).await.unwrap();
     let limited = |i: u32, per_minute, concurrent| {
         let key = key("s", &format!("c{i}"));
-        let op =
-            Op::Permit { call: Box::new(call_row(&key)), per_minute, concurrent, spend: None, resume: None };
+        let op = Op::Permit {
+            call: Box::new(call_row(&key)),
+            per_minute,
+            concurrent,
+            spend: None,
+            resume: None,
+            joins: None,
+        };
         (key, op)
     };
     let mut set = tokio::task::JoinSet::new();
@@ -453,11 +459,18 @@ async fn calls_end_once_and_sessions_end_whole() {
         concurrent: 0,
         spend: None,
         resume: None,
+        joins: None,
     };
     store.commit(change(&key, &ledger, vec![op(&first)])).await.unwrap();
     let ledger = store.ledger(&key).await.unwrap();
     store.commit(change(&key, &ledger, vec![op(&second)])).await.unwrap();
-    let ok = || Outcome { outcome: CallOutcome::Ok, code: None, duration_ms: Some(7), bytes: 120 };
+    let ok = || Outcome {
+        outcome: CallOutcome::Ok,
+        code: None,
+        duration_ms: Some(7),
+        bytes: 120,
+        redactions: Vec::new(),
+    };
     assert_eq!(store.observe(&CallRef::Host(host.clone()), ok()).await.unwrap(), Some(first.call_id));
     assert_eq!(store.observe(&CallRef::Host(host), ok()).await.unwrap(), None);
     assert_eq!(store.observe(&CallRef::Id(first.call_id), ok()).await.unwrap(), None);

@@ -110,6 +110,8 @@ pub(crate) fn key(session_id: &str, what: &str) -> CallKey {
         call_digest: Digest::of("call", &[what.as_bytes()]),
         rulebook_digest: Digest::of("rules", &[b"1"]),
         paths: Vec::new(),
+        server: None,
+        joins: None,
         counted: true,
     }
 }
@@ -155,11 +157,18 @@ pub(crate) fn change(key: &CallKey, ledger: &Ledger, ops: Vec<Op>) -> Change {
 }
 
 pub(crate) fn permit(key: &CallKey) -> Op {
-    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend: None, resume: None }
+    Op::Permit {
+        call: Box::new(call_row(key)),
+        per_minute: 0,
+        concurrent: 0,
+        spend: None,
+        resume: None,
+        joins: None,
+    }
 }
 
 pub(crate) fn permit_with(key: &CallKey, spend: Option<GrantId>, resume: Option<ApprovalId>) -> Op {
-    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend, resume }
+    Op::Permit { call: Box::new(call_row(key)), per_minute: 0, concurrent: 0, spend, resume, joins: None }
 }
 
 pub(crate) fn request(key: &CallKey, wait: Wait, timeout_s: i64) -> NewRequest {

@@ -7,7 +7,7 @@ use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
 use countersign_core::ledger::{AgentProcess, Change, Op};
 use countersign_core::task::TaskStatus;
-use countersign_gate::seams::{Pin, PinKind, Store};
+use countersign_gate::seams::{Pin, PinChange, PinKind, Store};
 use countersign_store::SqliteStore;
 
 /// INV-43: every edge that is not in the table, from and to every state.
@@ -95,7 +95,8 @@ async fn pins_rulebooks_and_agents() {
 
     let pin = Pin { digest: Digest::of("pin", &[b"1"]), text: "a = 1\n".into() };
     assert_eq!(store.pin(PinKind::Project, "project").await.unwrap(), None);
-    store.set_pin(PinKind::Project, "project", &pin, Draft::note("pinned")).await.unwrap();
+    let pinned = PinChange { kind: PinKind::Project, name: "project".into(), pin: Some(pin.clone()) };
+    store.set_pins(vec![pinned], vec![Draft::note("pinned")]).await.unwrap();
     assert_eq!(store.pin(PinKind::Project, "project").await.unwrap(), Some(pin.clone()));
     let failed = store.commit(change(&key, &again, vec![permit(&key)])).await;
     assert!(failed.is_err(), "a pin that changed is guarded");

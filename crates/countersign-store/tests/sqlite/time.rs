@@ -74,8 +74,14 @@ async fn a_clock_set_back_ends_windows_and_is_recorded() {
         (NOON - 3_600_000, 1),
         "time goes on from the new clock"
     );
-    let op =
-        Op::Permit { call: Box::new(call_row(&x)), per_minute: 2, concurrent: 0, spend: None, resume: None };
+    let op = Op::Permit {
+        call: Box::new(call_row(&x)),
+        per_minute: 2,
+        concurrent: 0,
+        spend: None,
+        resume: None,
+        joins: None,
+    };
     store.commit(change(&x, &now, vec![op])).await.unwrap();
     // New windows work in the new time.
     let id = ask(&store, &y, Wait::Hold, 60).await;

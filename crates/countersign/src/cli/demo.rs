@@ -13,7 +13,7 @@ use countersign_core::ids::CallId;
 use countersign_core::json::Json;
 use countersign_core::ledger::Via;
 use countersign_core::principal::{Approver, Assurance, Client, Principal};
-use countersign_gate::gate::{Decision, Patience};
+use countersign_gate::gate::{Decision, Given, Patience, Silent};
 use countersign_gate::seams::Clock as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -130,9 +130,10 @@ async fn step(
         tool: "Bash".to_owned(),
         args: Json::object([("command", Json::str(line))]),
         cwd: root.to_str().map(str::to_owned),
+        served: None,
     })?;
     let hand = wire::scratch_shell(root);
-    let calling = wired.gate.call(&call, Patience::default(), &*hand);
+    let calling = wired.gate.call(&call, Patience::default(), &Silent, &*hand);
     let answering = answer(cx, wired, attended);
     let ((answered, result), ()) = tokio::select! {
         done = calling_with(calling, answering) => done?,
@@ -140,8 +141,8 @@ async fn step(
     match &answered.decision {
         Decision::Allowed { granted } => {
             say(if *granted { "   allowed: you said yes." } else { "   allowed: no rule objects." });
-            let text = match result {
-                Some(Ok(text)) => text.to_string(),
+            let text = match result.map(|done| done.result) {
+                Some(Ok(Given::Text(text) | Given::Message(text))) => text.to_string(),
                 Some(Err(code)) => format!("withheld: {}", code.as_str()),
                 None => String::new(),
             };

@@ -178,6 +178,8 @@ async fn granted(wired: &Wired, call: &ToolCall) -> Result<bool, String> {
         call_digest: call.call_digest(),
         rulebook_digest: book.digest(),
         paths,
+        server: None,
+        joins: None,
         counted: false,
     };
     let ledger = wired.store.ledger(&key).await.map_err(|e| e.to_string())?;

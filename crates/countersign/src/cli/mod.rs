@@ -14,6 +14,7 @@ mod explain;
 mod halt;
 mod hook;
 mod init;
+mod mcp;
 mod mode;
 mod pending;
 mod report;
@@ -111,6 +112,7 @@ pub enum Command {
     Audit(audit::Audit),
     #[command(subcommand, after_help = "Example:\n  countersign config show --origin")]
     Config(config::Config),
+    Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
     Completions(completions::Completions),
@@ -157,6 +159,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(c) => c.run(&cx).await,
         Command::Audit(c) => c.run(&cx).await,
         Command::Config(c) => c.run(&cx).await,
+        Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,
         Command::Completions(c) => c.run(),

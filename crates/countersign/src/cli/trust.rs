@@ -1,10 +1,13 @@
 //! `countersign trust`: what a person accepted of a project, and accepting it anew.
 
+mod servers;
+
 use super::{Context, complain, exit, need_person, remember_root, say};
 use crate::wire::{Acceptance, PROJECT_PIN, Wired};
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::event::{Draft, Event, text, word};
-use countersign_gate::seams::{Pin, PinKind};
+use countersign_core::json::Json;
+use countersign_gate::seams::{Pin, PinChange, PinKind};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 /// See and accept what arrives with a project: its configuration and rules mean nothing until a person accepts them.
@@ -13,11 +16,10 @@ pub enum Trust {
     /// Show what is accepted.
     #[command(after_help = "Example:\n  countersign trust list")]
     List,
-    /// Accept the project's configuration and policy as they are now.
-    #[command(after_help = "Example:\n  countersign trust accept project")]
+    /// Accept the project's configuration and policy as they are now, or a server with everything it lists now.
+    #[command(after_help = "Example:\n  countersign trust accept project\n  countersign trust accept fs")]
     Accept {
-        /// What to accept: project.
-        #[arg(value_parser = ["project"])]
+        /// What to accept: `project`, or the name of a server.
         name: String,
         /// Why; recorded.
         #[arg(long, value_name = "TEXT")]
@@ -42,10 +44,29 @@ impl Trust {
                 };
                 let pin = wired.store.pin(PinKind::Project, PROJECT_PIN).await?;
                 let digest = pin.map(|p| p.digest.to_string()).unwrap_or_else(|| "-".to_owned());
+                let servers = servers::known(&wired).await?;
+                if cx.global.json {
+                    let project = Json::object([
+                        ("acceptance", Json::str(word)),
+                        ("digest", Json::str(&digest)),
+                        ("root", Json::str(wired.project.root_text())),
+                    ]);
+                    let servers = servers.iter().map(servers::Known::json).collect();
+                    let all = Json::object([("project", project), ("servers", Json::Array(servers))]);
+                    say(&all.canonical());
+                    return Ok(exit::OK);
+                }
                 say(&format!("project  {word}  {digest}  {}", wired.project.root_text()));
+                for server in &servers {
+                    say(&server.line());
+                    for line in server.details() {
+                        say(&line);
+                    }
+                }
                 Ok(exit::OK)
             }
-            Trust::Accept { reason, yes, .. } => accept(cx, &wired, reason, yes).await,
+            Trust::Accept { name, reason, yes } if name == "project" => accept(cx, &wired, reason, yes).await,
+            Trust::Accept { name, reason, yes } => servers::accept(&wired, &name, reason, yes).await,
         }
     }
 }
@@ -72,22 +93,32 @@ async fn accept(cx: &Context, wired: &Wired, reason: Option<String>, yes: bool) 
         return Ok(exit::OK);
     }
     complain(&difference(old.as_ref().map_or("", |o| o.text.as_str()), &new.text));
-    if !yes {
-        if !std::io::stdin().is_terminal() {
-            complain("Nothing was accepted: add --yes when there is no terminal to ask at.");
-            return Ok(exit::USAGE);
-        }
-        write!(std::io::stderr(), "Accept this for {}? [y/N] ", clean_text(wired.project.root_text()))?;
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line)?;
-        if !matches!(line.trim().to_lowercase().as_str(), "y" | "yes") {
-            say("Nothing was accepted.");
-            return Ok(exit::FAILED);
-        }
+    if let Some(code) = refused(yes, &format!("Accept this for {}?", clean_text(wired.project.root_text())))?
+    {
+        return Ok(code);
     }
     pin(cx, wired, &by.id(), reason.as_deref(), &new).await?;
     say("Accepted.");
     Ok(exit::OK)
+}
+
+/// Asks whether to accept; the exit code when not.
+fn refused(yes: bool, question: &str) -> anyhow::Result<Option<u8>> {
+    if yes {
+        return Ok(None);
+    }
+    if !std::io::stdin().is_terminal() {
+        complain("Nothing was accepted: add --yes when there is no terminal to ask at.");
+        return Ok(Some(exit::USAGE));
+    }
+    write!(std::io::stderr(), "{question} [y/N] ")?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    if matches!(line.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(None);
+    }
+    say("Nothing was accepted.");
+    Ok(Some(exit::FAILED))
 }
 
 /// Pins exactly this text: what a person was shown, or what a command of ours wrote for one. The files are not read
@@ -112,7 +143,8 @@ pub async fn pin(
                 ("reason", reason.map(|r| clean_line(r, 500)).as_ref().and_then(text)),
             ],
         );
-        wired.store.set_pin(PinKind::Project, PROJECT_PIN, new, draft).await?;
+        let pin = PinChange { kind: PinKind::Project, name: PROJECT_PIN.to_owned(), pin: Some(new.clone()) };
+        wired.store.set_pins(vec![pin], vec![draft]).await?;
     }
     remember_root(&wired.project, &cx.places)
 }

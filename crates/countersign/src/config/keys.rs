@@ -119,6 +119,14 @@ pub const KEYS: &[Key] = &[
     key("limits.argument_bytes", int(1_024, 8_388_608), "1048576", "most bytes of arguments"),
     key("limits.argument_depth", int(1, 128), "64", "deepest nesting of arguments"),
     key("limits.argument_nodes", int(1, 200_000), "20000", "most values in arguments"),
+    key("cleanse.result_bytes", int(4_096, 16_777_216), "524288", "longest answer of a server, in bytes"),
+    key("mcp.progress_s", int(1, 60), "10", "how often a held MCP call says that it waits"),
+    key(
+        "mcp.refusal",
+        Kind::Word(&["tool_result", "protocol_error"]),
+        "\"tool_result\"",
+        "how a refused tool call is answered",
+    ),
     key(
         "audit.capture",
         Kind::Word(&["redacted", "digest"]),

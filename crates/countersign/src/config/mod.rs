@@ -6,6 +6,7 @@
 pub mod allow;
 pub mod keys;
 pub mod said;
+pub mod servers;
 
 use crate::places::Places;
 use crate::project::{Layer, Project};
@@ -43,6 +44,10 @@ pub struct Settings {
     pub hook_timeout_s: i64,
     /// Longest hold of a client.
     pub hook_hold_s: Option<i64>,
+    /// How often a held MCP call says that it waits.
+    pub mcp_progress_s: u64,
+    /// Refused MCP calls are answered as protocol errors.
+    pub mcp_protocol_errors: bool,
     /// How long a locked database is waited for.
     pub busy_ms: u64,
     /// Where each key's value came from.
@@ -168,6 +173,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     rules.on_exceed = ask("gate.on_exceed", d.on_exceed);
     rules.opaque_command = ask("gate.opaque_command", d.opaque_command);
+    rules.result_bytes =
+        int("cleanse.result_bytes").and_then(|n| usize::try_from(n).ok()).unwrap_or(d.result_bytes);
     rules.judge_budget_ms = int("gate.judge_budget_ms").map_or(d.judge_budget_ms, i64::unsigned_abs);
     if let Some(paths) = blocked {
         rules.blocked = paths.iter().filter_map(|p| pattern(p)).collect();
@@ -202,6 +209,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         capture: if text("audit.capture") == Some("digest") { Capture::Digest } else { Capture::Redacted },
         hook_timeout_s,
         hook_hold_s: int("hooks.hold_s").map(|h| h.min(hook_timeout_s - 10).max(0)),
+        mcp_progress_s: int("mcp.progress_s").map_or(10, i64::unsigned_abs),
+        mcp_protocol_errors: text("mcp.refusal") == Some("protocol_error"),
         busy_ms: int("store.busy_ms").map_or(5_000, i64::unsigned_abs),
         origins,
         warnings,

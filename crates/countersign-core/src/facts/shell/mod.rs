@@ -105,6 +105,8 @@ const GATE_READS: &[&str] =
     &["pending", "watch", "explain", "status", "doctor", "report", "config", "completions", "demo", "help"];
 /// Verbs of our own binary that an agent has no business with.
 const GATE_VERBS: &[&str] = &[
+    // Its command would be taken for one that a person typed.
+    "mcp",
     "approve",
     "deny",
     "resume",
