@@ -25,8 +25,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// Python's own modules that a Debian leaves out until asked, and the package that has them.
-const PYTHON_MODULES: (&str, &str) = ("import ensurepip, venv", "python3-venv");
+/// What of Python's own a Debian leaves out until asked, and the package that has it.
+const PYTHON_VENV: (&str, &str) = ("python3 -m venv", "python3-venv");
 
 /// One package of npm in a folder of its own, named after the pin and its version.
 struct Npm {
@@ -129,8 +129,8 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
 fn programs() -> Result<()> {
     let mut missing: Vec<&(&str, &str)> =
         PROGRAMS.iter().filter(|(program, _)| on_path(program).is_none()).collect();
-    if !has_python_modules() {
-        missing.push(&PYTHON_MODULES);
+    if !has_python_venv() {
+        missing.push(&PYTHON_VENV);
     }
     if missing.is_empty() {
         return Ok(());
@@ -284,8 +284,8 @@ fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-fn has_python_modules() -> bool {
-    let asked = Command::new("python3").args(["-c", PYTHON_MODULES.0]).stdin(Stdio::null()).output();
+fn has_python_venv() -> bool {
+    let asked = Command::new("python3").args(["-c", "import ensurepip, venv"]).stdin(Stdio::null()).output();
     asked.is_ok_and(|asked| asked.status.success())
 }
 

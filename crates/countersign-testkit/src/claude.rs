@@ -21,6 +21,10 @@
 //! - A sub-agent (tool `Agent`) runs beside the main conversation, whose tool result says only that it was launched; its
 //!   end arrives later as a message that starts one more model turn, also under `-p`.
 //! - The conversation holds messages of the role `system` between those of user and assistant.
+//! - As MCP client: `MCP_TOOL_TIMEOUT` in the environment or a server's `timeout`, both in milliseconds, limit a call;
+//!   **progress does not extend it**, and at the limit the server is sent `notifications/cancelled`. `_meta` of a call has
+//!   `claudecode/toolUseId` (the hook's `tool_use_id`) and a number as `progressToken`. Without a person
+//!   `elicitation/create` is cancelled, sampling is "method not found", and the one root is the project.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -329,7 +329,8 @@ impl Scratch {
         file
     }
 
-    /// Makes a hook that keeps what it is told and then runs `answer`, a piece of shell (`exit 1`, say, or an `echo`).
+    /// Makes a hook that keeps what it is told and then runs `answer`, a piece of shell (`exit 1`, say, or an `echo`), which
+    /// finds what was just told in the file `"$at.told"`.
     pub fn recorder(&self, name: &str, answer: &str) -> Recorder {
         let folder = self.folder.path().join(format!("{name}.d"));
         fs::create_dir_all(&folder).expect("a folder for what the hook is told");

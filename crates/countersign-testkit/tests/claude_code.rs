@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use countersign_testkit::claude::ClaudeCode;
 use countersign_testkit::client::{Finished, RunOptions, Scratch};
+use countersign_testkit::mcp::hostile::Hostile;
 use countersign_testkit::scripted_model::{Script, ScriptedModel, ToolResult, Turn};
 use serde_json::{Value, json};
 
@@ -194,4 +195,41 @@ fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A scripted call of an MCP tool: what the model read, and what reached the server.
+fn call_mcp(scratch: &Scratch, turn: Turn, env: &[(&str, &str)]) -> (ToolResult, Hostile) {
+    let hostile = Hostile::new(&scratch.home(), "hostile");
+    scratch.settings(&json!({ "permissions": { "allow": ["mcp__hostile"] } }));
+    let servers = scratch
+        .write("mcp.json", json!({ "mcpServers": { "hostile": hostile.server().json() } }).to_string());
+    let model = ScriptedModel::start(Script::new([turn]));
+    let options = RunOptions::new(scratch, model.url())
+        .arg("--mcp-config")
+        .arg(servers.display().to_string())
+        .arg("--strict-mcp-config");
+    let options = env.iter().fold(options, |options, (name, value)| options.env(*name, *value));
+    ClaudeCode::find().run(&options).expect_success();
+    (model.tool_results().remove(0), hostile)
+}
+
+#[test]
+fn a_call_of_an_mcp_tool_carries_the_hooks_id_of_it() {
+    let scratch = Scratch::new();
+    let (result, hostile) = call_mcp(&scratch, Turn::tool("mcp__hostile__count", json!({ "n": 1.5 })), &[]);
+    assert_eq!(result.text, "1");
+    let last: Value = serde_json::from_slice(hostile.lines().last().unwrap()).unwrap();
+    assert_eq!(last["params"]["_meta"]["claudecode/toolUseId"], result.tool_use_id.as_str());
+    assert!(last["params"]["_meta"]["progressToken"].is_u64(), "{last}");
+}
+
+#[test]
+fn a_calls_time_limit_is_in_milliseconds_and_progress_does_not_move_it() {
+    let scratch = Scratch::new();
+    let slow = Turn::tool("mcp__hostile__slow", json!({ "seconds": 60, "beat": 0.3 }));
+    let (result, hostile) = call_mcp(&scratch, slow, &[("MCP_TOOL_TIMEOUT", "2000")]);
+    assert!(result.is_error && result.text.contains("timed out after 2s"), "{result:?}");
+    assert!(
+        hostile.lines().iter().any(|line| String::from_utf8_lossy(line).contains("notifications/cancelled"))
+    );
 }

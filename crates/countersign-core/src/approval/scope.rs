@@ -3,6 +3,7 @@
 //! Parsed once, here; an unknown word, an empty value or a glob that matches nearly everything never becomes a
 //! `Scope`. What a scope covers is asked of [`Scope::covers`]; which rules it may answer is the judge's business.
 
+use crate::facts::tools::{self, ToolClass};
 use crate::glob::Glob;
 use std::fmt;
 
@@ -11,8 +12,12 @@ pub const MAX_SCOPE_CHARS: usize = 128;
 /// Longest pattern of a standing allow in the user's configuration, in bytes (NAMES 1.1).
 pub const MAX_PATTERN_BYTES: usize = 4_096;
 
-/// A group of tools that can be granted together.
-pub const FILE_WRITE: (&str, &[&str]) = ("file_write", &["Write", "Edit", "MultiEdit", "NotebookEdit"]);
+/// A group of tools that can be granted together: the file-writing tools of every client.
+pub const FILE_WRITE: &str = "file_write";
+
+fn writes_files(tool: &str) -> bool {
+    tools::class(tool) == ToolClass::FileWrite
+}
 
 /// A shell line that was understood: as it was written, and its simple commands.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +83,7 @@ impl Scope {
     pub fn parse_answer(text: &str, tool: &str) -> Result<Scope, ScopeError> {
         match text.trim() {
             "tool_type_session" => Ok(Scope::ToolType(tool.to_owned())),
-            "tool_group_session" if FILE_WRITE.1.contains(&tool) => {
-                Ok(Scope::ToolGroup(FILE_WRITE.0.to_owned()))
-            }
+            "tool_group_session" if writes_files(tool) => Ok(Scope::ToolGroup(FILE_WRITE.to_owned())),
             "tool_group_session" => Err(ScopeError::Ungrouped(tool.to_owned())),
             other => Scope::parse(other),
         }
@@ -121,7 +124,7 @@ impl Scope {
         let owned = value.to_owned();
         match kind {
             "tool_type" => Ok(Scope::ToolType(owned)),
-            "tool_group" if value == FILE_WRITE.0 => Ok(Scope::ToolGroup(owned)),
+            "tool_group" if value == FILE_WRITE => Ok(Scope::ToolGroup(owned)),
             "tool_group" => Err(ScopeError::NoGroup(owned)),
             "bash_pattern" => Self::check_glob(owned).map(Scope::BashPattern),
             "write_path" => Self::check_glob(owned).map(Scope::WritePath),
@@ -185,7 +188,7 @@ impl Scope {
             Scope::ThisCall | Scope::Rule(_) => false,
             Scope::AllSession => true,
             Scope::ToolType(name) => name == tool,
-            Scope::ToolGroup(name) => name == FILE_WRITE.0 && FILE_WRITE.1.contains(&tool),
+            Scope::ToolGroup(name) => name == FILE_WRITE && writes_files(tool),
             // INV-16: one simple command that does not match is enough to ask.
             Scope::BashPattern(glob) => {
                 // `git log*` means commands, not files that their output goes to.
@@ -200,7 +203,7 @@ impl Scope {
             }
             Scope::WritePath(glob) => {
                 let glob = Glob::new(glob);
-                FILE_WRITE.1.contains(&tool) && !writes.is_empty() && writes.iter().all(|p| glob.matches(p))
+                writes_files(tool) && !writes.is_empty() && writes.iter().all(|p| glob.matches(p))
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Facts: what policies may see of a call, taken from its arguments alone.
 //!
-//! `tools` maps names to classes, actions and tiers; `shell` reads command lines; `paths` reads path values. Rules
-//! never see agent JSON: they see the typed context that is made of these facts.
+//! `tools` maps names to classes, actions and tiers; `shell` reads command lines; `patch` the headers of patches; `paths`
+//! reads path values. Rules never see agent JSON: they see the typed context that is made of these facts.
 
+pub mod patch;
 pub mod paths;
 pub mod shell;
 pub mod tools;
@@ -12,6 +13,7 @@ use crate::code::Code;
 use crate::json::Json;
 use paths::{Access, Bases, PathUse};
 use shell::{ShellFacts, Simple, programs};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tools::{Tier, ToolClass};
 
@@ -64,6 +66,8 @@ const GIT_TAKERS: &[&str] =
 const READS_TREE: &[&str] = &["cp", "grep", "egrep", "fgrep", "rg", "diff", "ls"];
 /// Members of a server's or an unknown tool's arguments that hold a shell line.
 const LINE_MEMBERS: &[&str] = &["command", "commands", "cmd", "script", "shell_command", "shell", "line"];
+/// The member of Codex's `apply_patch` that holds the patch.
+const PATCH_MEMBER: &str = "command";
 /// Most folders a line may change to.
 const MAX_FOLDERS: usize = 6;
 
@@ -91,13 +95,14 @@ impl Facts {
             paths: Vec::new(),
         };
         let cwd = call.parts().cwd.as_deref().unwrap_or("/");
-        let bases = Bases { cwd, home };
+        let folder = facts.folder(call, Bases { cwd, home })?;
+        let bases = Bases { cwd: folder.as_deref().unwrap_or(cwd), home };
         if let Some(member) = tools::command_member(tool) {
             let line = short(mapped(call, member)?)?;
             let shell = match tool {
-                "Bash" => ShellFacts::read(line),
                 // Another language with another quoting.
-                _ => ShellFacts::unreadable(line, "a shell that is not read here"),
+                "PowerShell" => ShellFacts::unreadable(line, "a shell that is not read here"),
+                _ => ShellFacts::read(line),
             };
             facts.take_shell(shell, bases);
         } else {
@@ -106,6 +111,18 @@ impl Facts {
                 facts.given_write = Some(path.to_owned());
                 facts.writes.push(paths::absolute(path, bases).0);
             }
+            if let Some(path) = tools::unnamed_write(tool) {
+                facts.changed("", path, bases);
+            }
+            if tool == tools::PATCH {
+                let files = patch::files(mapped(call, PATCH_MEMBER)?)
+                    .map_err(|e| unmappable(call, PATCH_MEMBER, &e.to_string()))?;
+                for file in files {
+                    // Codex knows no home: a folder of that name is meant.
+                    let tilde = if file.starts_with('~') { "./" } else { "" };
+                    facts.changed(PATCH_MEMBER, &format!("{tilde}{file}"), bases);
+                }
+            }
             if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
                 let mut lines = Vec::new();
                 shell_lines(call.args(), None, roles, &mut lines);
@@ -113,7 +130,7 @@ impl Facts {
                     facts.take_shell(ShellFacts::read(short(&lines.join("\n"))?), bases);
                 }
             }
-            facts.walk(call.args(), None, (tool, roles), bases)?;
+            facts.walk(&rest(call), None, (tool, roles), bases)?;
         }
         let mut seen = BTreeSet::new();
         facts.paths.retain(|p| {
@@ -148,6 +165,47 @@ impl Facts {
         let mut seen = BTreeSet::new();
         forms.retain(|f| seen.insert(f.clone()));
         forms
+    }
+
+    /// The folder the tool works in, when its arguments name one. It counts as read.
+    fn folder(&mut self, call: &ToolCall, bases: Bases<'_>) -> Result<Option<String>, FactError> {
+        let mut found: Option<String> = None;
+        for member in tools::folder_members(call.tool()) {
+            let text = match call.args().get(member) {
+                None | Some(Json::Null) => continue,
+                Some(Json::String(text)) if text.is_empty() => continue,
+                Some(Json::String(text)) => text,
+                Some(_) => return Err(unmappable(call, member, "is not a string")),
+            };
+            let (path, spelled) = paths::absolute(text, bases);
+            if found.as_ref().is_some_and(|other| *other != spelled) {
+                return Err(unmappable(call, member, "names another folder than the member before it"));
+            }
+            found = Some(spelled.clone());
+            self.paths.push(PathUse {
+                place: (*member).to_owned(),
+                path,
+                spelled,
+                pattern: false,
+                access: Access::Read,
+                takes_tree: false,
+            });
+        }
+        Ok(found)
+    }
+
+    /// A file that a file tool changes.
+    fn changed(&mut self, place: &str, path: &str, bases: Bases<'_>) {
+        let (path, spelled) = paths::absolute(path, bases);
+        self.writes.push(path.clone());
+        self.paths.push(PathUse {
+            place: place.to_owned(),
+            path,
+            spelled,
+            pattern: false,
+            access: Access::Write,
+            takes_tree: false,
+        });
     }
 
     fn take_shell(&mut self, mut shell: ShellFacts, bases: Bases<'_>) {
@@ -281,6 +339,7 @@ impl Facts {
                     ToolClass::Other => true,
                     _ => {
                         paths::is_path_key(key)
+                            || tools::is_pattern_member(tool, key)
                             || (!paths::is_content_key(key) && paths::looks_like_path(text))
                     }
                 };
@@ -326,7 +385,7 @@ impl Facts {
         if served || self.class == ToolClass::Web {
             spellings.extend(paths::address(text).map(str::to_owned));
         }
-        let pattern = self.class == ToolClass::FileSearch && matches!(key, "glob" | "pattern");
+        let pattern = tools::is_pattern_member(tool, key);
         // What a server's tool may write is what file rules see, as for the client's own tools.
         if served && access == Access::Write && paths::is_path_key(key) {
             self.given(text, bases);
@@ -339,6 +398,20 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+/// The arguments whose paths are still to be found: without what was read apart, and what names nothing.
+fn rest(call: &ToolCall) -> Cow<'_, Json> {
+    let tool = call.tool();
+    let patch = (tool == tools::PATCH).then_some(PATCH_MEMBER);
+    let done = tools::folder_members(tool).iter().chain(tools::quiet_members(tool)).copied().chain(patch);
+    let mut args = Cow::Borrowed(call.args());
+    for member in done {
+        if args.get(member).is_some() {
+            args.to_mut().remove(member);
+        }
+    }
+    args
 }
 
 /// Every part of a word that may be a path: the word, what stands behind a separator, and whatever may be attached to a
@@ -503,6 +576,68 @@ mod tests {
             assert!(bash(line).shell.unwrap().opaque.is_some(), "{line}");
         }
         assert!(of("PowerShell", r#"{"command":"gc x"}"#).unwrap().shell.unwrap().opaque.is_some());
+    }
+
+    /// Gemini names its tools and members otherwise; the same files are meant.
+    #[test]
+    fn gemini_s_tools() {
+        let env = |write| ("/home/ana/shop/.env".to_owned(), write);
+        assert!(names("write_file", r#"{"file_path":".env","content":"/x/y"}"#).contains(&env(true)));
+        assert!(
+            names("replace", r#"{"file_path":"../shop/.env","old_string":"a","new_string":"b"}"#)
+                .contains(&env(true))
+        );
+        assert!(names("read_file", r#"{"file_path":".env"}"#).contains(&env(false)));
+        assert!(names("read_many_files", r#"{"include":["README.md",".env"]}"#).contains(&env(false)));
+        assert!(
+            !names("read_many_files", r#"{"include":["README.md"],"exclude":[".env"]}"#)
+                .contains(&env(false))
+        );
+        assert!(names("list_directory", r#"{"dir_path":"a"}"#).contains(&("/home/ana/shop/a".into(), false)));
+        assert!(
+            names("grep_search", r#"{"pattern":"x","dir_path":"..","include_pattern":"shop/.env"}"#)
+                .contains(&env(false))
+        );
+        assert!(names("run_shell_command", r#"{"command":"cat .env"}"#).contains(&env(false)));
+        assert!(
+            names("run_shell_command", r#"{"command":"cat shop/.env","dir_path":".."}"#)
+                .contains(&env(false))
+        );
+        assert!(
+            names("run_shell_command", r#"{"command":"cat shop/.env","directory":"/home/ana"}"#)
+                .contains(&env(false))
+        );
+        let shell = of("run_shell_command", r#"{"command":"echo x > a","dir_path":"sub"}"#).unwrap();
+        assert_eq!(shell.writes, ["/home/ana/shop/sub/a"]);
+        assert!(shell.shell.unwrap().opaque.is_none());
+        assert_eq!(of("save_memory", r#"{"fact":"x"}"#).unwrap().writes, ["/home/ana/.gemini/GEMINI.md"]);
+        for args in
+            [r#"{"command":"ls","dir_path":5}"#, r#"{"command":"ls","dir_path":"a","directory":"b"}"#, "{}"]
+        {
+            assert_eq!(of("run_shell_command", args).unwrap_err().code, Code::UnmappableInput, "{args}");
+        }
+        assert_eq!(of("write_file", r#"{"path":"x"}"#).unwrap_err().code, Code::UnmappableInput);
+    }
+
+    /// Every file of a patch is written, from the folder of the call.
+    #[test]
+    fn patches() {
+        let patch = |body: &str| {
+            let text = format!("*** Begin Patch\n{body}\n*** End Patch\n");
+            of("apply_patch", &Json::object([("command", Json::str(text))]).canonical())
+        };
+        let seen =
+            patch("*** Update File: a/../.env\n*** Move to: /tmp/x\n@@\n-a\n+/etc/b\n*** Delete File: ~/y")
+                .unwrap();
+        assert_eq!(seen.writes, ["/home/ana/shop/.env", "/tmp/x", "/home/ana/shop/~/y"]);
+        assert!(seen.paths.iter().all(|p| p.access == Access::Write) && seen.paths.len() == 3);
+        assert_eq!(seen.tier, Tier::Write);
+        for bad in ["", "+x", "*** Rename File: a"] {
+            assert_eq!(patch(bad).unwrap_err().code, Code::UnmappableInput, "{bad}");
+        }
+        assert_eq!(of("apply_patch", r#"{"input":"x"}"#).unwrap_err().code, Code::UnmappableInput);
+        let many: Vec<String> = (0..80).map(|i| format!("*** Delete File: f{i}")).collect();
+        assert_eq!(patch(&many.join("\n")).unwrap_err().code, Code::TooManyForms);
     }
 
     #[test]

@@ -91,16 +91,56 @@ pub fn policy_name(name: &str) -> String {
 /// Tools of the gate that only tell (NAMES 3.4).
 pub const OWN: [&str; 4] = ["gate_status", "approval_wait", "approval_list", "explain_denial"];
 
-/// Class of a tool by its name in policy spelling.
-pub fn class(tool: &str) -> ToolClass {
+/// What a tool's arguments mean, as far as rules ask.
+#[derive(Clone, Copy)]
+struct Known {
+    class: ToolClass,
+    /// Holds the shell line.
+    command: Option<&'static str>,
+    /// Holds the path that is written.
+    writes: Option<&'static str>,
+    /// Names the folder that the tool works in; relative paths of the other members start there.
+    folder: &'static [&'static str],
+    /// Hold patterns of files.
+    patterns: &'static [&'static str],
+    /// Name files that are left out, or talk.
+    quiet: &'static [&'static str],
+}
+
+const fn just(class: ToolClass) -> Known {
+    Known { class, command: None, writes: None, folder: &[], patterns: &[], quiet: &[] }
+}
+
+/// The table. Claude Code names its tools in words of their own; the lower-case names are those of Gemini CLI 0.61.0
+/// (`search_file_content`, `save_memory`, `directory` and `path` of versions before it) and of Codex 0.169.0, whose
+/// hook calls its shell `Bash`.
+fn known(tool: &str) -> Known {
+    use ToolClass::{FileRead, FileSearch, FileWrite, Mcp, Notes, Other, Question, Shell, Subagent, Web};
     match tool {
-        "Bash" | "PowerShell" => ToolClass::Shell,
-        "Read" | "NotebookRead" | "LS" => ToolClass::FileRead,
-        "Write" | "Edit" | "MultiEdit" | "NotebookEdit" => ToolClass::FileWrite,
-        "Glob" | "Grep" => ToolClass::FileSearch,
-        "WebFetch" | "WebSearch" => ToolClass::Web,
-        "Agent" | "Task" => ToolClass::Subagent,
-        "AskUserQuestion" => ToolClass::Question,
+        "Bash" | "PowerShell" => Known { command: Some("command"), ..just(Shell) },
+        "run_shell_command" => {
+            Known { command: Some("command"), folder: &["dir_path", "directory"], ..just(Shell) }
+        }
+        "Read" | "NotebookRead" | "LS" | "read_file" | "view_image" => just(FileRead),
+        "list_directory" => Known { folder: &["dir_path"], quiet: &["ignore"], ..just(FileRead) },
+        "read_many_files" => Known { patterns: &["include"], quiet: &["exclude"], ..just(FileRead) },
+        "Write" | "Edit" | "MultiEdit" | "write_file" | "replace" => {
+            Known { writes: Some("file_path"), ..just(FileWrite) }
+        }
+        "NotebookEdit" => Known { writes: Some("notebook_path"), ..just(FileWrite) },
+        // Their files stand in the text of a patch, or nowhere.
+        PATCH | "save_memory" => just(FileWrite),
+        "Glob" | "Grep" => Known { patterns: &["glob", "pattern"], ..just(FileSearch) },
+        "glob" => Known { folder: &["dir_path"], patterns: &["pattern"], ..just(FileSearch) },
+        "grep_search" | "search_file_content" => Known {
+            folder: &["dir_path"],
+            patterns: &["include_pattern", "include", "pattern"],
+            quiet: &["exclude_pattern"],
+            ..just(FileSearch)
+        },
+        "WebFetch" | "WebSearch" | "web_fetch" | "google_web_search" => just(Web),
+        "Agent" | "Task" | "invoke_agent" => just(Subagent),
+        "AskUserQuestion" | "ask_user" => just(Question),
         "TodoWrite"
         | "TodoRead"
         | "TaskCreate"
@@ -112,33 +152,83 @@ pub fn class(tool: &str) -> ToolClass {
         | "EnterPlanMode"
         | "ExitPlanMode"
         | "ToolSearch"
-        | "ListMcpResourcesTool" => ToolClass::Notes,
-        name if OWN.contains(&name) => ToolClass::Notes,
-        name if name.starts_with("mcp__") => ToolClass::Mcp,
-        _ => ToolClass::Other,
+        | "ListMcpResourcesTool"
+        | "write_todos"
+        | "update_topic"
+        | "complete_task"
+        | "enter_plan_mode"
+        | "exit_plan_mode"
+        | "activate_skill"
+        | "get_internal_docs"
+        | "tracker_create_task"
+        | "tracker_update_task"
+        | "tracker_get_task"
+        | "tracker_list_tasks"
+        | "tracker_add_dependency"
+        | "tracker_visualize"
+        | "list_mcp_resources" => just(Notes),
+        name if OWN.contains(&name) => just(Notes),
+        name if name.starts_with("mcp__") => just(Mcp),
+        _ => just(Other),
     }
+}
+
+/// Codex's tool whose files stand in the text of a patch (`facts::patch`).
+pub const PATCH: &str = "apply_patch";
+
+/// Class of a tool by its name in policy spelling.
+pub fn class(tool: &str) -> ToolClass {
+    known(tool).class
 }
 
 /// Members of a tool's arguments that only talk: shown and recorded, not digested.
 pub fn talking_members(client: Client, tool: &str) -> &'static [&'static str] {
     match (client, tool) {
         (Client::ClaudeCode, "Bash" | "Agent" | "Task") => &["description"],
+        // Codex adds the model's plea to the call when it asks whether the sandbox may be left.
+        (Client::Codex, "Bash" | PATCH) => &["description"],
+        (Client::Gemini, "run_shell_command") => &["description"],
         _ => &[],
     }
 }
 
 /// The member that holds the command of a shell tool.
 pub fn command_member(tool: &str) -> Option<&'static str> {
-    (class(tool) == ToolClass::Shell).then_some("command")
+    known(tool).command
 }
 
 /// The member that holds the path of a file-writing tool.
 pub fn write_path_member(tool: &str) -> Option<&'static str> {
-    match tool {
-        "NotebookEdit" => Some("notebook_path"),
-        _ if class(tool) == ToolClass::FileWrite => Some("file_path"),
-        _ => None,
-    }
+    known(tool).writes
+}
+
+/// A file that a tool writes without naming it.
+pub fn unnamed_write(tool: &str) -> Option<&'static str> {
+    (tool == "save_memory").then_some("~/.gemini/GEMINI.md")
+}
+
+/// The members that name the folder a tool works in.
+pub fn folder_members(tool: &str) -> &'static [&'static str] {
+    known(tool).folder
+}
+
+/// Whether a member holds a pattern of files.
+pub fn is_pattern_member(tool: &str, member: &str) -> bool {
+    known(tool).patterns.contains(&member)
+}
+
+/// Members that name nothing the tool touches.
+pub fn quiet_members(tool: &str) -> &'static [&'static str] {
+    known(tool).quiet
+}
+
+/// The name in policy of a tool of a server: `mcp__<server>__<tool>`. None where that name would not say which server
+/// and tool are meant, so that a rule or a grant for one could be met by another.
+pub fn served(server: &str, tool: &str) -> Option<String> {
+    let plain =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control() || c.is_whitespace());
+    let clear = plain(server) && plain(tool) && !server.contains("__") && !server.ends_with('_');
+    (clear && !tool.starts_with('_')).then(|| format!("mcp__{server}__{tool}"))
 }
 
 /// Tier of a tool by its name alone: what annotations and settings can raise.
@@ -216,6 +306,48 @@ fn first_word(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// DECISIONS row 13: one rule holds for the tools of all clients, whatever they call them.
+    #[test]
+    fn tools_of_all_clients_are_one_kind() {
+        for (tool, kind, command, writes) in [
+            ("Bash", ToolClass::Shell, Some("command"), None),
+            ("run_shell_command", ToolClass::Shell, Some("command"), None),
+            ("Write", ToolClass::FileWrite, None, Some("file_path")),
+            ("write_file", ToolClass::FileWrite, None, Some("file_path")),
+            ("replace", ToolClass::FileWrite, None, Some("file_path")),
+            ("NotebookEdit", ToolClass::FileWrite, None, Some("notebook_path")),
+            ("apply_patch", ToolClass::FileWrite, None, None),
+            ("save_memory", ToolClass::FileWrite, None, None),
+            ("read_many_files", ToolClass::FileRead, None, None),
+            ("grep_search", ToolClass::FileSearch, None, None),
+            ("web_fetch", ToolClass::Web, None, None),
+            ("invoke_agent", ToolClass::Subagent, None, None),
+            ("ask_user", ToolClass::Question, None, None),
+            ("write_todos", ToolClass::Notes, None, None),
+            ("mcp_github_create_issue", ToolClass::Other, None, None),
+            ("discovered_tool_x", ToolClass::Other, None, None),
+        ] {
+            assert_eq!(
+                (class(tool), command_member(tool), write_path_member(tool)),
+                (kind, command, writes),
+                "{tool}"
+            );
+        }
+        assert_eq!(talking_members(Client::Gemini, "run_shell_command"), ["description"]);
+        assert!(talking_members(Client::Gemini, "Bash").is_empty());
+    }
+
+    #[test]
+    fn a_served_name_means_one_tool() {
+        assert_eq!(served("git-hub", "create_issue").as_deref(), Some("mcp__git-hub__create_issue"));
+        assert_eq!(served("a", "b__c").as_deref(), Some("mcp__a__b__c"));
+        for (server, tool) in
+            [("", "b"), ("a", ""), ("a__b", "c"), ("a_", "b"), ("a", "_b"), ("a b", "c"), ("a", "b\n")]
+        {
+            assert_eq!(served(server, tool), None, "{server} {tool}");
+        }
+    }
 
     #[test]
     fn names_behind_our_server() {

@@ -345,6 +345,13 @@ fn paths_mean_files() {
         "git clone ./evil .claude",
         "tree -no.claude/settings.json",
         "echo x > ~/.gitconfig",
+        "rm -rf .codex",
+        "echo x > .codex/hooks.json",
+        "echo x >> /home/ana/.codex/config.toml",
+        "cp /tmp/settings.json .gemini/",
+        "mv x /home/ana/.gemini/trustedFolders.json",
+        "echo x > .mcp.json",
+        "echo x > /home/ana/.claude.json",
         "rm -rf .claude",
     ] {
         let j = bash(line).judge();

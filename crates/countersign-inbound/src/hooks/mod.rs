@@ -2,8 +2,12 @@
 //!
 //! One file a client. Each turns the client's event into a call and a decision into the client's answer; what every
 //! client fails open on (a crash, an odd exit code, its own time limit) is met here with a blocking answer of ours.
+//! What they share is in `common`.
 
 pub mod claude_code;
+pub mod codex;
+mod common;
+pub mod gemini;
 
 use countersign_core::ids::CallId;
 use countersign_core::ledger::AgentProcess;

@@ -79,7 +79,7 @@ pub(super) fn is_asking(path: &str) -> bool {
 /// What came back to the model for one use of a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolResult {
-    /// The id of the use: the model's, as far as the client keeps it (Gemini makes its own).
+    /// The id that the model gave the use.
     pub tool_use_id: String,
     /// Its text; blocks of other kinds are left out.
     pub text: String,

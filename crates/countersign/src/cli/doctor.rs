@@ -5,6 +5,7 @@
 //! repairs anything, and "protected" is never said of what threats.md section 3 leaves open.
 
 mod client;
+mod trust;
 
 use super::init::find_root;
 use super::{Context, exit, say, show};
@@ -60,6 +61,8 @@ struct Check {
 #[derive(Default)]
 pub(super) struct Report {
     checks: Vec<Check>,
+    /// Whom the lines are about, where that must be said.
+    about: Option<&'static str>,
 }
 
 impl Report {
@@ -79,7 +82,15 @@ impl Report {
         self.add(Level::Fail, name, detail.into(), Some(fix.into()));
     }
 
+    fn about(&mut self, whom: Option<&'static str>) {
+        self.about = whom;
+    }
+
     fn add(&mut self, level: Level, name: &'static str, detail: String, fix: Option<String>) {
+        let detail = match self.about {
+            Some(whom) if whom != name => format!("{whom}: {detail}"),
+            _ => detail,
+        };
         let detail = clean_line(&detail.replace('\n', " "), 1_000).to_string();
         self.checks.push(Check { level, name, detail, fix: fix.filter(|f| !f.is_empty()) });
     }

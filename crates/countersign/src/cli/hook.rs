@@ -7,10 +7,17 @@ use super::{Context, exit};
 use crate::clock::SystemClock;
 use crate::wire::{self, Wired};
 use crate::{person, project::Project};
+use countersign_core::approval::Status;
+use countersign_core::approval::scope::Scope;
+use countersign_core::call::ToolCall;
+use countersign_core::code::Code;
+use countersign_core::facts::Facts;
 use countersign_core::ids::CallId;
+use countersign_core::judge::{Rules, Verdict, judge};
+use countersign_core::ledger::CallKey;
 use countersign_gate::gate::Patience;
 use countersign_gate::seams::Clock as _;
-use countersign_inbound::hooks::{HookAnswer, HookContext, claude_code};
+use countersign_inbound::hooks::{HookAnswer, HookContext, claude_code, codex, gemini};
 use std::io::{Read as _, Write as _};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -21,11 +28,11 @@ use std::time::Duration;
     after_help = "Example, as `init` writes it:\n  countersign hook claude-code pre --project /home/ana/shop --project-id 0123456789abcdef0123456789abcdef < event.json"
 )]
 pub struct Hook {
-    /// The client: claude-code.
-    #[arg(value_parser = ["claude-code"])]
+    /// The client: claude-code, codex or gemini.
+    #[arg(value_parser = ["claude-code", "codex", "gemini"])]
     client: String,
-    /// The event: pre, post, stop or end.
-    #[arg(value_parser = ["pre", "post", "stop", "end"])]
+    /// The event: pre, post, stop or end; for codex also permission.
+    #[arg(value_parser = ["pre", "permission", "post", "stop", "end"])]
     event: String,
     /// What names the project's state, as `init` found it.
     #[arg(long, value_name = "ID")]
@@ -36,20 +43,25 @@ pub struct Hook {
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Hook {
-    /// Whether the client waits for leave: only then may an exit code block.
+    /// Whether an exit code may block: where the client waits for leave, and where it hides a result by one. Claude Code
+    /// takes a blocking exit code of any other event for a new turn.
     pub fn is_blocking(&self) -> bool {
-        self.event == "pre"
+        match self.event.as_str() {
+            "pre" => true,
+            "post" | "permission" => self.client != "claude-code",
+            _ => false,
+        }
     }
 
     /// Answers one event.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
-        let pre = self.is_blocking();
+        let pre = self.event == "pre";
         CLIENT.get_or_init(rustix::process::getppid);
         let (answer, wired) = tokio::select! {
             answer = self.answer(cx) => answer,
             () = orphaned(), if pre => (HookAnswer::fault("countersign: the client went away"), None),
         };
-        let code = give(&answer, pre);
+        let code = give(&answer, self.is_blocking());
         if let Some(wired) = wired {
             wired.leave().await;
         }
@@ -57,7 +69,7 @@ impl Hook {
     }
 
     async fn answer(&self, cx: &Context) -> (HookAnswer, Option<Wired>) {
-        let fault = |text: String| (HookAnswer::fault(text), None);
+        let fault = |text: String| (self.fault(text), None);
         let mut input = Vec::new();
         if let Err(e) = std::io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut input) {
             return fault(format!("countersign: refused code=malformed\nthe message cannot be read: {e}"));
@@ -110,14 +122,83 @@ the project's .git is not the one that the hook was installed for; put it back, 
             agent: if self.event == "pre" { person::session_agent() } else { None },
             resolve: &resolve,
         };
-        let answer = match self.event.as_str() {
-            "pre" => claude_code::pre(hook, &input).await,
-            "post" => claude_code::post(hook, &input).await,
-            "stop" => claude_code::stop(hook, &input).await,
-            _ => claude_code::end(hook, &input).await,
+        let answer = match (self.client.as_str(), self.event.as_str()) {
+            ("claude-code", "pre") => claude_code::pre(hook, &input).await,
+            ("claude-code", "post") => claude_code::post(hook, &input).await,
+            ("claude-code", "stop") => claude_code::stop(hook, &input).await,
+            ("claude-code", "end") => claude_code::end(hook, &input).await,
+            ("codex", "pre") => codex::pre(hook, &input).await,
+            ("codex", "permission") => {
+                codex::permission(hook, &input, async |call| granted(&wired, call).await).await
+            }
+            ("codex", "post") => codex::post(hook, &input).await,
+            ("codex", "stop") => codex::stop(hook, &input).await,
+            ("codex", "end") => codex::end(hook, &input).await,
+            ("gemini", "pre") => gemini::pre(hook, &input).await,
+            ("gemini", "post") => gemini::post(hook, &input).await,
+            ("gemini", "stop") => gemini::stop(hook, &input).await,
+            ("gemini", "end") => gemini::end(hook, &input).await,
+            (client, event) => {
+                self.fault(format!("countersign: refused code=internal\n{client} has no event {event}; a person runs `countersign init` again"))
+            }
         };
         (answer, Some(wired))
     }
+
+    /// A fault before the door was reached, in the client's words.
+    fn fault(&self, text: String) -> HookAnswer {
+        match (self.client.as_str(), self.event.as_str()) {
+            ("codex", "permission") => {
+                codex::not_permitted(Code::Internal, text.lines().nth(1).unwrap_or(&text))
+            }
+            ("codex", "post") => codex::withheld(),
+            ("gemini", "post") => gemini::withheld(),
+            // It reads standard error in the place of an answer.
+            ("gemini", "stop" | "end") => gemini::nothing(),
+            _ => HookAnswer::fault(text),
+        }
+    }
+}
+
+/// Whether our own judgement of a call that `pre` let pass says that a person or a scope granted it. Nothing is written
+/// and nothing is spent: a single-use yes was spent by `pre` of the same call, and is looked up among the answers.
+async fn granted(wired: &Wired, call: &ToolCall) -> Result<bool, String> {
+    let Some(book) = wired.gate.rulebook() else { return Ok(false) };
+    let settings = book.settings();
+    let facts = Facts::of(call, settings.home.as_deref());
+    let mut paths: Vec<String> =
+        facts.iter().flat_map(|f| &f.paths).flat_map(|p| [p.path.clone(), p.spelled.clone()]).collect();
+    paths.sort();
+    paths.dedup();
+    let key = CallKey {
+        session: call.parts().session.clone(),
+        principal: call.parts().principal.id(),
+        tool: call.tool().to_owned(),
+        args_digest: call.args_digest(),
+        call_digest: call.call_digest(),
+        rulebook_digest: book.digest(),
+        paths,
+        server: None,
+        joins: None,
+        counted: false,
+    };
+    let ledger = wired.store.ledger(&key).await.map_err(|e| e.to_string())?;
+    let judged = judge(call, &facts, Rules::InForce(book), &ledger);
+    // A yes that is not spent yet belongs to a call that `pre` has not seen.
+    if matches!(judged.verdict, Verdict::Deny(_)) || judged.spend.is_some() {
+        return Ok(false);
+    }
+    if judged.verdict == Verdict::Allow && judged.granted {
+        return Ok(true);
+    }
+    let answers = wired.store.approvals(100).await.map_err(|e| e.to_string())?;
+    Ok(answers.iter().any(|a| {
+        a.status == Status::Approved
+            && a.scope == Some(Scope::ThisCall)
+            && a.request.call_digest == call.call_digest()
+            && a.request.rulebook_digest == book.digest()
+            && a.decided_at.is_some_and(|at| ledger.now <= at.plus_s(settings.grant_ttl_s).max(a.expires_at))
+    }))
 }
 
 fn code(e: &anyhow::Error) -> &'static str {
@@ -148,15 +229,18 @@ async fn orphaned() {
 }
 
 /// Writes the answer. An answer that did not arrive whole is a fault: clients take silence for consent.
-pub fn give(answer: &HookAnswer, blocking: bool) -> u8 {
+fn give(answer: &HookAnswer, blocking: bool) -> u8 {
     let mut code = if blocking { answer.exit } else { exit::OK };
+    let mut reason = answer.stderr.as_deref();
     if let Some(text) = &answer.stdout {
         let mut out = std::io::stdout();
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() && blocking {
             code = exit::USAGE;
+            // Codex and Gemini block by an exit code only where a text stands beside it.
+            reason = Some("countersign: refused code=internal\nthe answer could not be written whole");
         }
     }
-    if let Some(text) = &answer.stderr {
+    if let Some(text) = reason {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
     code

@@ -5,8 +5,9 @@
 
 use super::{Context, complain, exit, need_person, say, show, trust};
 use crate::config::Files;
+use crate::install::clients::{self, CLAUDE_CODE, CODEX, Client, GEMINI};
 use crate::install::manifest::{self, Manifest};
-use crate::install::{LOCAL, SHARED, Step, apply, look, origin, settings, undo_settings};
+use crate::install::{Step, apply, look, origin, settings, undo_settings};
 use crate::person;
 use crate::project::{FOLDER, Layer, Project};
 use crate::wire::{self, Acceptance, PROJECT_PIN, Wired};
@@ -25,20 +26,22 @@ use std::path::{Path, PathBuf};
 /// uninstall` puts back the very bytes.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Example:\n  countersign init --dry-run\n  countersign init --watch\n  countersign init --enforce --yes"
+    after_help = "Example:\n  countersign init --dry-run\n  countersign init --watch\n  countersign init --client codex --client gemini\n  countersign init --enforce --yes"
 )]
 pub struct Init {
-    /// The client to register hooks with.
-    #[arg(long, value_parser = ["auto", "claude-code"], default_value = "auto")]
-    client: String,
+    /// A client to register hooks with; may be given again. auto: every client that is found on this machine or has
+    /// hooks here already.
+    #[arg(long, value_name = "NAME", value_parser = ["auto", "claude-code", "codex", "gemini"],
+          default_value = "auto")]
+    client: Vec<String>,
     /// Record what rules would have done; stop only what is never right to let pass. This is the default.
     #[arg(long, conflicts_with = "enforce")]
     watch: bool,
     /// Refuse and ask from the start.
     #[arg(long)]
     enforce: bool,
-    /// Register the hooks in `.claude/settings.json`, which a team commits; all who work there then need this binary
-    /// and this project at the same paths.
+    /// Register Claude Code's hooks in `.claude/settings.json`, which a team commits; all who work there then need this
+    /// binary and this project at the same paths. Codex and Gemini CLI have no file for one checkout alone.
     #[arg(long)]
     shared: bool,
     /// What the configuration begins with.
@@ -70,6 +73,8 @@ struct Plan {
     swapped: bool,
     /// The project's layer; its texts are taken from the steps.
     layer: Layer,
+    /// The clients that hooks are registered with.
+    clients: Vec<&'static Client>,
 }
 
 impl Plan {
@@ -161,7 +166,7 @@ impl Init {
         }
         trust::pin(cx, &wired, &by, Some(reason), &plan.pin(|s| s.shall.as_ref())?).await?;
         if !cx.global.json && !cx.global.quiet {
-            told(&wired, plan.mode);
+            told(&wired, &plan);
         }
         Ok(exit::OK)
     }
@@ -229,14 +234,46 @@ impl Init {
             kept |= judged && other;
             steps.push(Step::stays(&path, bytes, if judged && !ours { "yours, as it is" } else { "" }));
         }
-        let swapped = self.hooks(cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
-        Ok(Ok(Plan { steps, remarks, mode, arrived, kept, swapped, layer }))
+        let clients = self.clients(cx, &project.root)?;
+        let mut swapped = false;
+        for client in clients.iter().copied() {
+            swapped |=
+                self.hooks(client, cx, project, manifest, meant.hook_timeout_s, &mut steps, &mut remarks)?;
+        }
+        if swapped {
+            remarks.push(
+                "the hooks here are registered for another identity: .git was replaced or moved since. Going on begins with a new log; if an agent did it, put .git back instead"
+                    .to_owned(),
+            );
+        }
+        Ok(Ok(Plan { steps, remarks, mode, arrived, kept, swapped, layer, clients }))
     }
 
-    /// Registers the hooks in one settings file and takes them out of the other. `true` if they were registered for
-    /// this folder, but for another identity of it.
+    /// The clients that are meant.
+    fn clients(&self, cx: &Context, root: &Path) -> anyhow::Result<Vec<&'static Client>> {
+        let named = |c: &Client| self.client.iter().any(|n| n == c.name);
+        if !self.client.iter().any(|n| n == "auto") {
+            return Ok(clients::ALL.into_iter().filter(|c| named(c)).collect());
+        }
+        let mut found = Vec::new();
+        for client in clients::ALL {
+            if named(client) || is_here(cx, client) || is_registered(root, client) {
+                found.push(client);
+            }
+        }
+        // As before there were others: its hooks wait for it.
+        Ok(if found.is_empty() { vec![&CLAUDE_CODE] } else { found })
+    }
+
+    /// Registers a client's hooks in one settings file, and takes them out of the other where there are two. `true` if
+    /// they were registered for this folder, but for another identity of it.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what is known of the project goes in, what shall be done comes out"
+    )]
     fn hooks(
         &self,
+        client: &'static Client,
         cx: &Context,
         project: &Project,
         manifest: &Manifest,
@@ -248,13 +285,25 @@ impl Init {
         let program =
             std::env::current_exe().and_then(|p| p.canonicalize()).context("this binary cannot be found")?;
         if program.starts_with(root) {
-            remarks.push(
-                "this binary lies inside the project, where an agent may write; install it elsewhere"
-                    .to_owned(),
-            );
+            let remark =
+                "this binary lies inside the project, where an agent may write; install it elsewhere";
+            if !remarks.iter().any(|r| r == remark) {
+                remarks.push(remark.to_owned());
+            }
         }
         let program = program.to_str().context("the path of this binary is not UTF-8")?.to_owned();
+        // Gemini CLI puts values of its own in the place of these, quoted or not.
+        if client == &GEMINI
+            && [&program, project.root_text()]
+                .iter()
+                .any(|p| p.contains("$GEMINI_") || p.contains("$CLAUDE_"))
+        {
+            bail!(
+                "the path of this binary or of the project holds `$GEMINI_` or `$CLAUDE_`, which Gemini CLI replaces; rename the folder"
+            );
+        }
         let wanted = settings::Wanted {
+            client,
             program,
             root: project.root_text().to_owned(),
             project_id: project.id.clone(),
@@ -266,74 +315,73 @@ impl Init {
             let json = json.with_context(|| format!("{} was left alone", root.join(path).display()))?;
             Ok((was, json))
         };
-        let (shared, local) = (read(SHARED)?, read(LOCAL)?);
-        let swapped = [&shared.1, &local.1]
+        let shared = read(client.shared)?;
+        let local = match client.local {
+            Some(path) => Some((path, read(path)?)),
+            None => None,
+        };
+        let swapped = [Some(&shared.1), local.as_ref().map(|(_, (_, json))| json)]
             .into_iter()
-            .flat_map(settings::find)
+            .flatten()
+            .flat_map(|json| settings::find(client, json))
             .any(|f| f.identity_of(project.root_text()).is_some_and(|id| id != project.id));
-        if swapped {
-            remarks.push(
-                "the hooks here are registered for another identity: .git was replaced or moved since. Going on begins with a new log; if an agent did it, put .git back instead"
-                    .to_owned(),
-            );
-        }
-        let in_shared = !settings::find(&shared.1).is_empty();
+        let in_shared = !settings::find(client, &shared.1).is_empty();
         let shared_fits = in_shared && !settings::merge(&shared.1, &wanted)?.changed;
-        let target = if self.shared || shared_fits { SHARED } else { LOCAL };
-        let (was, json) = if target == SHARED { shared } else { local };
+        let (target, (was, json)) = match local {
+            Some(local) if !self.shared && !shared_fits => local,
+            _ => (client.shared, shared),
+        };
+        let alone = client.local.is_none_or(|local| local == target);
         let merged = settings::merge(&json, &wanted)
             .with_context(|| format!("{} was left alone", root.join(target).display()))?;
         remarks.extend(merged.remarks);
-        if target == LOCAL && in_shared {
+        if in_shared && target != client.shared {
             remarks.push(format!(
-                "{SHARED} registers Countersign too, with paths that are not these; where they do not exist the client blocks every call. `countersign init --shared` puts them right"
+                "{} registers Countersign too, with paths that are not these; where they do not exist the client blocks every call. `countersign init --shared` puts them right",
+                client.shared
             ));
         }
         match (merged.changed, was) {
             (false, Some(bytes)) => steps.push(Step::stays(target, bytes, "hooks are registered")),
             (_, was) => {
-                let before = origin(&state, manifest.entry(target), was.as_ref())?;
+                let before = origin(client, &state, manifest.entry(target), was.as_ref())?;
                 let remark = if was.is_some() {
                     "hooks; the file's layout is made even, its members stay"
                 } else {
                     "hooks"
                 };
                 let shall = Some(settings::write(&merged.json));
-                let mode = if target == SHARED { 0o644 } else { 0o600 };
                 steps.push(Step {
                     path: target.to_owned(),
                     was,
                     shall,
                     origin: before,
-                    mode,
+                    mode: if alone { 0o600 } else { 0o644 },
                     remark: remark.to_owned(),
                 });
             }
         }
-        if target == LOCAL && root.join(".git").exists() && !ignored(root) {
-            remarks.push(format!("{LOCAL} is for this machine: keep it out of commits, or it blocks everyone without this binary"));
+        if alone && root.join(".git").exists() && !ignored(root, target) {
+            let harm = match client.on_failure || client == &GEMINI {
+                true => "or it blocks everyone without this binary",
+                false => "it names this machine's paths",
+            };
+            remarks.push(format!("{target} is for this machine: keep it out of commits, {harm}"));
         }
-        if target == SHARED
-            && let Some(mut step) = undo_settings(root, &state, manifest, LOCAL)?
+        if let Some(local) = client.local.filter(|_| target == client.shared)
+            && let Some(mut step) = undo_settings(client, root, &state, manifest, local)?
         {
-            step.remark = format!("the hooks move to {SHARED}");
+            step.remark = format!("the hooks move to {}", client.shared);
             steps.push(step);
         }
-        let user = cx.places.home.join(".claude/settings.json");
-        for file in [root.join(LOCAL), root.join(SHARED), user] {
-            let json = std::fs::read(&file).ok().and_then(|b| settings::read(&b).ok());
-            if json.is_some_and(|j| j.get("disableAllHooks").and_then(Json::as_bool) == Some(true)) {
-                remarks.push(format!(
-                    "{} says disableAllHooks: no hook runs until that is taken out",
-                    file.display()
-                ));
-            }
+        if client == &CLAUDE_CODE {
+            switched_off(cx, root, remarks);
         }
-        if !claude_is_here(cx) {
-            remarks.push(
-                "Claude Code was not found on this machine; its hooks are registered for when it is"
-                    .to_owned(),
-            );
+        if !is_here(cx, client) {
+            remarks.push(format!(
+                "{} was not found on this machine; its hooks are registered for when it is",
+                client.shown
+            ));
         }
         Ok(swapped)
     }
@@ -539,20 +587,40 @@ pub fn find_root(cx: &Context) -> anyhow::Result<PathBuf> {
     Ok(top.map(Path::to_owned).unwrap_or(here))
 }
 
-/// Whether the usual places tell git to ignore the private settings. No program is run to find out.
-fn ignored(root: &Path) -> bool {
-    [".gitignore", ".claude/.gitignore", ".git/info/exclude"]
-        .iter()
-        .filter_map(|name| std::fs::read_to_string(root.join(name)).ok())
-        .any(|text| {
-            text.lines()
-                .any(|l| l.trim().ends_with("settings.local.json") || l.trim().trim_matches('/') == ".claude")
-        })
+/// Says which settings of Claude Code switch all hooks off.
+fn switched_off(cx: &Context, root: &Path, remarks: &mut Vec<String>) {
+    let user = cx.places.home.join(CLAUDE_CODE.shared);
+    for file in CLAUDE_CODE.files().map(|f| root.join(f)).chain([user]) {
+        let json = std::fs::read(&file).ok().and_then(|b| settings::read(&b).ok());
+        if json.is_some_and(|j| j.get("disableAllHooks").and_then(Json::as_bool) == Some(true)) {
+            remarks.push(format!(
+                "{} says disableAllHooks: no hook runs until that is taken out",
+                file.display()
+            ));
+        }
+    }
 }
 
-/// Whether Claude Code seems to be on this machine.
-fn claude_is_here(cx: &Context) -> bool {
-    on_path("claude").is_some() || cx.places.home.join(".claude").is_dir()
+/// Whether the usual places tell git to ignore a settings file. No program is run to find out.
+fn ignored(root: &Path, path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    [".gitignore".to_owned(), format!("{folder}/.gitignore"), ".git/info/exclude".to_owned()]
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(root.join(file)).ok())
+        .any(|text| text.lines().any(|l| l.trim().ends_with(name) || l.trim().trim_matches('/') == folder))
+}
+
+/// Whether a client seems to be on this machine.
+pub fn is_here(cx: &Context, client: &Client) -> bool {
+    on_path(client.program).is_some() || cx.places.home.join(client.home).is_dir()
+}
+
+/// Whether hooks of ours are registered with a client in this project.
+pub fn is_registered(root: &Path, client: &Client) -> bool {
+    client.files().any(|path| {
+        let json = look(root, path).ok().flatten().and_then(|bytes| settings::read(&bytes).ok());
+        json.is_some_and(|json| !settings::find(client, &json).is_empty())
+    })
 }
 
 /// The first program of that name on the search path.
@@ -582,18 +650,30 @@ fn mode_text(mode: Mode) -> &'static str {
     }
 }
 
-fn told(wired: &Wired, mode: Mode) {
+fn told(wired: &Wired, plan: &Plan) {
     let root = wired.project.root_text();
-    say(&format!("\nSet up: {}.", mode_text(mode)));
-    say(
-        "Restart sessions of your agent that are open, so that they read the hooks. Claude Code runs them once you have told it to trust this folder.",
-    );
+    say(&format!("\nSet up: {}.", mode_text(plan.mode)));
+    say("Restart sessions of your agent that are open, so that they read the hooks.");
+    for client in &plan.clients {
+        say(&format!("  {}: {}", client.shown, trust_needed(client)));
+    }
     say(&format!("  check it:   {}", show::command(root, "doctor")));
     say(&format!("  see it:     {}", show::command(root, "watch")));
-    if mode == Mode::Watch {
+    if plan.mode == Mode::Watch {
         say(&format!("  enforce it: {}", show::command(root, "mode enforce")));
     }
     say(&format!("  undo it:    {}", show::command(root, "uninstall")));
+}
+
+/// What a person still has to do in the client before its hooks run.
+fn trust_needed(client: &Client) -> &'static str {
+    if client == &CODEX {
+        "runs NO hook until you have done both: trust this folder when it asks, then type /hooks and trust the new hooks, one by one, and again after each change of them. Until then calls pass undecided. It also lets a call run when a hook fails"
+    } else if client == &GEMINI {
+        "runs them once you have told it to trust this folder. It lets a call run when a hook is killed or late"
+    } else {
+        "runs them once you have told it to trust this folder"
+    }
 }
 
 fn plan_json(project: &Project, plan: &Plan, idle: bool) -> Json {

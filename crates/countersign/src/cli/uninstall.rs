@@ -4,6 +4,7 @@
 
 use super::init::{ask, find_root};
 use super::{Context, complain, exit, need_person, say, show};
+use crate::install::clients::Client;
 use crate::install::{manifest, plan_undo, undo};
 use crate::project::{FOLDER, Project};
 use crate::{person, wire};
@@ -17,11 +18,14 @@ use std::io::IsTerminal as _;
 /// Files that are as `init` left them become what they were before. From a settings file that was changed since, only
 /// our hooks are taken out. The log stays in the state folder. It needs a person at a terminal that is not an agent's.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  countersign uninstall --dry-run\n  countersign uninstall")]
+#[command(
+    after_help = "Example:\n  countersign uninstall --dry-run\n  countersign uninstall --client codex\n  countersign uninstall"
+)]
 pub struct Uninstall {
-    /// The client to take the hooks out of.
-    #[arg(long, value_parser = ["claude-code"])]
-    client: Option<String>,
+    /// Take out the hooks of this client only; may be given again. The project stays set up while another client has
+    /// hooks here. auto: all of them, which is meant without this flag too.
+    #[arg(long, value_name = "NAME", value_parser = ["auto", "claude-code", "codex", "gemini"])]
+    client: Vec<String>,
     /// Only show what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -36,11 +40,15 @@ pub struct Uninstall {
 impl Uninstall {
     /// Undoes.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
-        let _ = (&self.client, self.keep_log);
+        let _ = self.keep_log;
+        let only: Vec<&'static Client> = match self.client.iter().any(|c| c == "auto") {
+            true => Vec::new(),
+            false => self.client.iter().filter_map(|c| Client::named(c)).collect(),
+        };
         let project = Project::at(&find_root(cx)?)?;
         let state = project.state(&cx.places);
         let mut known = manifest::read(&state, project.root_text())?;
-        let plan = plan_undo(&project.root, &state, &known);
+        let plan = plan_undo(&project.root, &state, &known, &only);
         if !plan.problems.is_empty() {
             for problem in &plan.problems {
                 complain(problem);
@@ -103,16 +111,21 @@ impl Uninstall {
             told();
             return Ok(exit::OK);
         }
-        say("Undone. Agents of this project work without the gate from their next session on.");
+        match plan.partial {
+            false => say("Undone. Agents of this project work without the gate from their next session on."),
+            true => say(
+                "Undone for these clients; their agents work here without the gate from their next session on. Other clients stay gated.",
+            ),
+        }
         if !kept.is_empty() {
             say(&format!("Kept, because it was changed since: {}", kept.join(", ")));
         }
-        if project.folder().is_dir() {
+        if project.folder().is_dir() && !plan.partial {
             say(&format!(
                 "{FOLDER} stays, because it holds files that init did not make or that changed since."
             ));
         }
-        if wire::has_state(&state) {
+        if wire::has_state(&state) && !plan.partial {
             say(&format!("The log stays in {}.", state.display()));
             say(&format!("  look at it: {}", show::command(project.root_text(), "audit verify")));
             say(&format!("  remove it for good: rm -r {}", quote(&state.to_string_lossy())));

@@ -5,20 +5,15 @@
 //! them. No link below the project's root is followed, and a file that changed after it was shown is left alone
 //! (gateway.md 11.2).
 
+pub mod clients;
 pub mod manifest;
 pub mod settings;
 
 use anyhow::{Context as _, bail};
+use clients::Client;
 use manifest::{Entry, Manifest};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
-
-/// The client's word on our command line, without which no entry is ours.
-const CLIENT: &str = "claude-code";
-/// Settings that only this checkout has.
-pub const LOCAL: &str = ".claude/settings.local.json";
-/// Settings that a team commits.
-pub const SHARED: &str = ".claude/settings.json";
 
 /// One file, as it is and as it shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +97,19 @@ fn guard(root: &Path, path: &str) -> anyhow::Result<PathBuf> {
 
 /// What undoing a settings file puts back, given what stands there now. While it holds what we wrote, that is what
 /// was there before us; once others changed it, it is what they have without our hooks.
-pub fn origin(state: &Path, entry: Option<&Entry>, was: Option<&Vec<u8>>) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn origin(
+    client: &Client,
+    state: &Path,
+    entry: Option<&Entry>,
+    was: Option<&Vec<u8>>,
+) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(was) = was else { return Ok(None) };
     if let Some(entry) = entry
         && manifest::digest(was) == entry.digest
     {
         return entry.before.as_ref().map(|name| manifest::kept(state, name)).transpose();
     }
-    let Some(rest) = settings::unmerge(&settings::read(was)?) else { return Ok(Some(was.clone())) };
+    let Some(rest) = settings::unmerge(client, &settings::read(was)?) else { return Ok(Some(was.clone())) };
     let nothing = rest.as_object().is_some_and(<[_]>::is_empty);
     let made_by_us = entry.is_some_and(|e| e.before.is_none());
     Ok(if nothing && made_by_us { None } else { Some(settings::write(&rest)) })
@@ -199,18 +199,30 @@ pub struct Undo {
     pub steps: Vec<Step>,
     /// Files that cannot be undone, with the reason.
     pub problems: Vec<String>,
+    /// Hooks of other clients stay, and the project with them.
+    pub partial: bool,
 }
 
-/// Plans the undoing of everything. Hooks come first: without their project they would block every call.
-pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest) -> Undo {
+/// Plans the undoing of everything, or of the hooks of some clients. Hooks come first: without their project they
+/// would block every call.
+pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest, only: &[&'static Client]) -> Undo {
     let mut out = Undo::default();
-    for path in [LOCAL, SHARED] {
-        match undo_settings(root, state, manifest, path) {
-            Ok(step) => out.steps.extend(step),
-            Err(e) => out.problems.push(format!("{}: {e:#}", root.join(path).display())),
+    for client in clients::ALL {
+        let stays = !only.is_empty() && !only.contains(&client);
+        for path in client.files() {
+            match undo_settings(client, root, state, manifest, path) {
+                Ok(Some(_)) if stays => out.partial = true,
+                // What cannot be read may hold hooks that stay.
+                Err(_) if stays => out.partial = true,
+                Ok(step) => out.steps.extend(step),
+                Err(e) => out.problems.push(format!("{}: {e:#}", root.join(path).display())),
+            }
         }
     }
-    for entry in manifest.files.iter().filter(|f| f.path != LOCAL && f.path != SHARED) {
+    if out.partial {
+        return out;
+    }
+    for entry in manifest.files.iter().filter(|f| clients::of_file(&f.path).is_none()) {
         match undo_file(root, state, entry) {
             Ok(step) => out.steps.extend(step),
             Err(e) => out.problems.push(format!("{}: {e:#}", root.join(&entry.path).display())),
@@ -221,6 +233,7 @@ pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest) -> Undo {
 
 /// Plans the undoing of one settings file; nothing when none of it is ours.
 pub fn undo_settings(
+    client: &Client,
     root: &Path,
     state: &Path,
     manifest: &Manifest,
@@ -230,13 +243,14 @@ pub fn undo_settings(
     let Some(was) = look(root, path)? else { return Ok(None) };
     let untouched = entry.is_some_and(|e| e.digest == manifest::digest(&was));
     // Broken text in which no hook of ours can be is none of our business.
-    if entry.is_none() && !was.windows(CLIENT.len()).any(|w| w == CLIENT.as_bytes()) {
+    let trace = client.trace();
+    if entry.is_none() && !was.windows(trace.len()).any(|w| w == trace.as_bytes()) {
         return Ok(None);
     }
-    if !untouched && settings::find(&settings::read(&was)?).is_empty() {
+    if !untouched && settings::find(client, &settings::read(&was)?).is_empty() {
         return Ok(None);
     }
-    let shall = origin(state, entry, Some(&was))?;
+    let shall = origin(client, state, entry, Some(&was))?;
     let remark =
         if untouched { "as it was before init" } else { "changed since init: only our hooks are taken out" };
     Ok(Some(Step {
@@ -291,12 +305,18 @@ pub fn undo(root: &Path, state: &Path, manifest: &mut Manifest, undo: &Undo) -> 
         }
     }
     // What has no step is gone by other hands, and what was kept is the operator's now.
-    manifest.files.clear();
+    match undo.partial {
+        true => undo.steps.iter().for_each(|s| manifest.forget(&s.path)),
+        false => manifest.files.clear(),
+    }
     let mut folders = std::mem::take(&mut manifest.folders);
     folders.sort_by_key(|f| std::cmp::Reverse(f.matches('/').count()));
     for folder in folders {
         // Fails, rightly, while anything is in it.
-        std::fs::remove_dir(root.join(&folder)).ok();
+        let gone = std::fs::remove_dir(root.join(&folder)).is_ok();
+        if undo.partial && !gone {
+            manifest.folders.push(folder);
+        }
     }
     manifest::write(state, manifest)?;
     manifest::forget_copies(state)
@@ -304,8 +324,11 @@ pub fn undo(root: &Path, state: &Path, manifest: &mut Manifest, undo: &Undo) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::clients::CLAUDE_CODE;
     use super::settings::Wanted;
     use super::*;
+
+    const LOCAL: &str = ".claude/settings.local.json";
 
     struct Ground {
         _folder: tempfile::TempDir,
@@ -324,15 +347,20 @@ mod tests {
         }
 
         fn install(&mut self, program: &str) -> bool {
-            let wanted =
-                Wanted { program: program.into(), root: "/r".into(), project_id: "0".into(), timeout_s: 60 };
+            let wanted = Wanted {
+                client: &CLAUDE_CODE,
+                program: program.into(),
+                root: "/r".into(),
+                project_id: "0".into(),
+                timeout_s: 60,
+            };
             let was = look(&self.root, LOCAL).unwrap();
             let json = settings::read(was.as_deref().unwrap_or_default()).unwrap();
             let merged = settings::merge(&json, &wanted).unwrap();
             if !merged.changed {
                 return false;
             }
-            let origin = origin(&self.state, self.manifest.entry(LOCAL), was.as_ref()).unwrap();
+            let origin = origin(&CLAUDE_CODE, &self.state, self.manifest.entry(LOCAL), was.as_ref()).unwrap();
             let step = Step {
                 path: LOCAL.into(),
                 was,
@@ -346,7 +374,7 @@ mod tests {
         }
 
         fn uninstall(&mut self) -> Undo {
-            let plan = plan_undo(&self.root, &self.state, &self.manifest);
+            let plan = plan_undo(&self.root, &self.state, &self.manifest, &[]);
             undo(&self.root, &self.state, &mut self.manifest, &plan).unwrap();
             plan
         }

@@ -1,15 +1,15 @@
-//! What Claude Code's settings say of our hooks, and what the registered hook does when it is really started.
+//! What the clients' settings say of our hooks, and what a registered hook does when it is really started.
 //!
-//! The probe starts the command and arguments exactly as they are registered, as the client would, with calls that
-//! are only decided and never run. Its session ends with the registered `SessionEnd` hook. Settings can arrive with a
-//! repository, so nothing is started but this very program with the arguments that `init` writes (P-38).
+//! The probe starts what is registered, as the client would, with calls that are only decided and never run. Its session
+//! ends with the registered hook for that. Settings can arrive with a repository, so nothing is started but this very
+//! program with the arguments that `init` writes (P-38). Whom a client trusts is in `doctor/trust.rs`.
 
-use super::super::init::on_path;
+use super::super::init::{is_here, is_registered, on_path};
 use super::super::{Context, show};
-use super::Report;
+use super::{Report, trust};
 use crate::clock::SystemClock;
-use crate::install::settings::{self, Found, SLOTS};
-use crate::install::{LOCAL, SHARED};
+use crate::install::clients::{self, CLAUDE_CODE, CODEX, Client, Form, GEMINI};
+use crate::install::settings::{self, Found};
 use crate::project::Project;
 use crate::wire::Wired;
 use countersign_core::facts::shell::quote;
@@ -23,20 +23,47 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The first version that knows `onFailure` (interfaces.md 3.1).
+/// The first version of Claude Code that knows `onFailure` (interfaces.md 3.1).
 const NEEDED: [u64; 3] = [2, 1, 295];
-/// The client's limit where a hook names none.
-const CLIENT_DEFAULT_S: i64 = 600;
 /// A hook that takes longer than this for a probe is holding it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Everything about the client.
+/// Everything about the clients: those that have hooks of ours here, else those that are on this machine.
 pub(super) async fn check(cx: &Context, project: &Project, wired: Option<&Wired>, report: &mut Report) {
-    version(project, report);
-    let found = registered(cx, project, report);
+    let registered: Vec<&'static Client> =
+        clients::ALL.into_iter().filter(|c| is_registered(&project.root, c)).collect();
+    let here: Vec<&'static Client> = clients::ALL.into_iter().filter(|c| is_here(cx, c)).collect();
+    let looked_at = match (registered.is_empty(), here.is_empty()) {
+        (false, _) => registered,
+        (true, false) => here.clone(),
+        (true, true) => vec![&CLAUDE_CODE],
+    };
+    for client in looked_at.iter().copied() {
+        report.about((client != &CLAUDE_CODE).then_some(client.shown));
+        check_one(client, cx, project, wired, report).await;
+    }
+    report.about(None);
+    for client in here.into_iter().filter(|c| !looked_at.contains(c)) {
+        report.warn(
+            "hooks",
+            format!("{} is on this machine and has no hooks here: its calls are not decided", client.shown),
+            show::command(project.root_text(), &format!("init --client {}", client.name)),
+        );
+    }
+}
+
+async fn check_one(
+    client: &'static Client,
+    cx: &Context,
+    project: &Project,
+    wired: Option<&Wired>,
+    report: &mut Report,
+) {
+    version(client, project, report);
+    let found = registered(client, cx, project, report);
     let timeout_s = wired.and_then(|w| w.settings.as_ref()).map(|s| s.hook_timeout_s);
-    let init = show::command(project.root_text(), "init");
-    for slot in SLOTS {
+    let init = init_command(client, project);
+    for slot in client.slots {
         if found.iter().any(|(_, f)| f.event == slot.event && f.word() == slot.word) {
             continue;
         }
@@ -58,83 +85,101 @@ pub(super) async fn check(cx: &Context, project: &Project, wired: Option<&Wired>
     }
     let mut usable = Vec::new();
     for (file, hook) in &found {
-        if entry(project, file, hook, timeout_s, report) {
+        if entry(client, project, file, hook, timeout_s, report) {
             usable.push(hook);
         }
     }
-    let Some(pre) = usable.iter().find(|h| h.event == "PreToolUse") else {
+    if client == &CODEX {
+        trust::codex(cx, project, &found, report);
+    } else if client == &GEMINI {
+        trust::gemini(cx, project, &found, report);
+    }
+    let Some(pre) = usable.iter().find(|h| h.word() == "pre") else {
         report.info("probe", "not tried: there is no hook that could be started");
         return;
     };
-    probe(project, wired, pre, &usable, report).await;
+    probe(client, project, wired, pre, &usable, report).await;
     report.info(
         "killed post",
         "a `post` hook that is killed lets its result through: the client goes on without it",
     );
 }
 
+fn init_command(client: &Client, project: &Project) -> String {
+    let verb = match client == &CLAUDE_CODE {
+        true => "init".to_owned(),
+        false => format!("init --client {}", client.name),
+    };
+    show::command(project.root_text(), &verb)
+}
+
 fn missed(word: &str) -> &'static str {
     match word {
         "stop" => "the agent is not told of answers to parked questions",
+        "permission" => "what a person approved here is asked once more in the client",
         _ => "sessions do not end in the log",
     }
 }
 
-fn version(project: &Project, report: &mut Report) {
-    let Some(program) = on_path("claude") else {
-        return report.info("Claude Code", "not found on the search path, so its version is not known");
+fn version(client: &Client, project: &Project, report: &mut Report) {
+    let name = client.shown;
+    let Some(program) = on_path(client.program) else {
+        return report.info(name, "not found on the search path, so its version is not known");
     };
     if program.starts_with(&project.root) {
         let detail = format!("{} lies inside the project and was not started", program.display());
-        return report.warn("Claude Code", detail, "take the project's folders off the search path");
+        return report.warn(name, detail, "take the project's folders off the search path");
     }
     let mut command = Command::new(&program);
     command.arg("--version");
     let said = match run(command, b"", PATIENCE) {
         Ok(Ran { stdout, code: Some(0), .. }) => stdout,
         _ => {
-            return report.warn(
-                "Claude Code",
-                format!("{} does not tell its version", program.display()),
-                "",
-            );
+            return report.warn(name, format!("{} does not tell its version", program.display()), "");
         }
     };
-    let numbers: Vec<u64> =
-        said.split_whitespace().next().unwrap_or_default().split('.').map_while(|n| n.parse().ok()).collect();
-    match numbers.as_slice() {
-        [_, _, _] if numbers.as_slice() >= NEEDED.as_slice() => {
-            report.ok("Claude Code", format!("{} {}", program.display(), said.trim()));
-        }
-        [_, _, _] => report.fail(
-            "Claude Code",
+    // `2.1.329 (Claude Code)`, `codex-cli 0.169.0`, `0.61.0`
+    let numbers = said.split_whitespace().find_map(|word| {
+        let numbers: Vec<u64> = word.split('.').map_while(|n| n.parse().ok()).collect();
+        (numbers.len() == 3).then_some((word, numbers))
+    });
+    match numbers {
+        Some((_, numbers)) if client == &CLAUDE_CODE && numbers.as_slice() < NEEDED.as_slice() => report.fail(
+            name,
             format!("{} is older than 2.1.295 and does not know onFailure: a missing or failing hook lets calls run", said.trim()),
             "claude update",
         ),
-        _ => report.warn("Claude Code", format!("{} does not tell its version", program.display()), ""),
+        Some((version, _)) if client != &CLAUDE_CODE && version != client.tried => report.info(
+            name,
+            format!("{} {version}; all of this was tried with {}", program.display(), client.tried),
+        ),
+        Some(_) => report.ok(name, format!("{} {}", program.display(), said.trim())),
+        None => report.warn(name, format!("{} does not tell its version", program.display()), ""),
     }
 }
 
 /// Reads every settings file that could register or switch off hooks; gives the entries of ours.
-fn registered(cx: &Context, project: &Project, report: &mut Report) -> Vec<(String, Found)> {
+fn registered(client: &Client, cx: &Context, project: &Project, report: &mut Report) -> Vec<(String, Found)> {
     let mut out: Vec<(String, Found)> = Vec::new();
-    let mut files: Vec<(PathBuf, bool)> = vec![
-        (project.root.join(LOCAL), true),
-        (project.root.join(SHARED), true),
-        (cx.places.home.join(".claude/settings.json"), false),
-    ];
-    let managed = if cfg!(target_os = "macos") {
-        "/Library/Application Support/ClaudeCode"
-    } else {
-        "/etc/claude-code"
-    };
-    files.push((Path::new(managed).join("managed-settings.json"), false));
+    let mut files: Vec<(PathBuf, bool)> =
+        client.files().map(|file| (project.root.join(file), true)).collect();
+    files.push((cx.places.home.join(client.shared), false));
+    if client == &CLAUDE_CODE {
+        let managed = if cfg!(target_os = "macos") {
+            "/Library/Application Support/ClaudeCode"
+        } else {
+            "/etc/claude-code"
+        };
+        files.push((Path::new(managed).join("managed-settings.json"), false));
+    }
     let mut with_ours = Vec::new();
     for (path, own) in files {
         let name = path.display().to_string();
         let Ok(bytes) = std::fs::read(&path) else { continue };
         let json = match settings::read(&bytes) {
             Ok(json) => json,
+            // Gemini CLI reads comments, and its users' files may hold some; ours cannot be in there.
+            Err(_) if !own && client == &GEMINI => continue,
             Err(e) => {
                 report.fail(
                     "settings",
@@ -145,21 +190,21 @@ fn registered(cx: &Context, project: &Project, report: &mut Report) -> Vec<(Stri
             }
         };
         let says = |key: &str| json.get(key).and_then(Json::as_bool) == Some(true);
-        if says("disableAllHooks") {
+        if client == &CLAUDE_CODE && says("disableAllHooks") {
             report.fail(
                 "settings",
                 format!("{name} says disableAllHooks: no hook runs, nothing is decided"),
                 format!("take disableAllHooks out of {name}"),
             );
         }
-        if says("allowManagedHooksOnly") {
+        if client == &CLAUDE_CODE && says("allowManagedHooksOnly") {
             report.fail(
                 "settings",
                 format!("{name} says allowManagedHooksOnly: hooks of the project do not run"),
                 "ask who manages this machine to register the hooks",
             );
         }
-        let ours = settings::find(&json);
+        let ours = settings::find(client, &json);
         if ours.is_empty() {
             continue;
         }
@@ -176,10 +221,13 @@ fn registered(cx: &Context, project: &Project, report: &mut Report) -> Vec<(Stri
         out.extend(ours.into_iter().map(|f| (name.clone(), f)));
     }
     if with_ours.len() > 1 {
-        let fix = format!(
-            "{}, or take them out of one file by hand",
-            show::command(project.root_text(), "init --shared")
-        );
+        let fix = match client.local {
+            Some(_) => format!(
+                "{}, or take them out of one file by hand",
+                show::command(project.root_text(), "init --shared")
+            ),
+            None => "take them out of one file by hand".to_owned(),
+        };
         report.warn(
             "hooks",
             format!(
@@ -193,11 +241,18 @@ fn registered(cx: &Context, project: &Project, report: &mut Report) -> Vec<(Stri
 }
 
 /// One registered hook. `true` if it can be started.
-fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, report: &mut Report) -> bool {
-    let init = show::command(project.root_text(), "init");
+fn entry(
+    client: &Client,
+    project: &Project,
+    file: &str,
+    hook: &Found,
+    timeout_s: Option<i64>,
+    report: &mut Report,
+) -> bool {
+    let init = init_command(client, project);
     let event = hook.event.as_str();
-    let pre = event == "PreToolUse";
-    let Some(slot) = SLOTS.iter().find(|s| s.event == event) else {
+    let pre = hook.word() == "pre";
+    let Some(slot) = client.slot(event) else {
         report.warn(
             "hooks",
             format!("{event} in {file} is registered, and this version does not serve it"),
@@ -206,7 +261,11 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
         return false;
     };
     if slot.word != hook.word() {
-        report.fail("hooks", format!("{event} in {file} starts `hook claude-code {}`", hook.word()), &init);
+        report.fail(
+            "hooks",
+            format!("{event} in {file} starts `hook {} {}`", client.name, hook.word()),
+            &init,
+        );
         return false;
     }
     if hook.entry.text("type") != Some("command") {
@@ -227,7 +286,13 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
         }
     }
     if pre {
-        if hook.entry.text("onFailure") == Some("block") {
+        if !client.on_failure {
+            report.warn(
+                "onFailure",
+                format!("{} has no such setting: a hook that is missing, killed or late lets the call run. Ours answers before its limit, and no client can be made to wait for one that is gone", client.shown),
+                "",
+            );
+        } else if hook.entry.text("onFailure") == Some("block") {
             report.ok("onFailure", "block: a hook that is missing, killed or late blocks the call");
         } else {
             report.fail(
@@ -236,9 +301,9 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
                 &init,
             );
         }
-        timeout(project, file, hook, timeout_s, report);
+        timeout(client, &init, file, hook, timeout_s, report);
     }
-    let fits = hook.args() == settings::args(*slot, project.root_text(), &project.id);
+    let fits = hook.args() == settings::args(client, slot, project.root_text(), &project.id);
     match hook.args().get(3..).unwrap_or_default() {
         _ if fits => {}
         ["--project", root] | ["--project", root, "--project-id", _] if *root != project.root_text() => {
@@ -261,14 +326,15 @@ fn entry(project: &Project, file: &str, hook: &Found, timeout_s: Option<i64>, re
         ),
         _ => report.fail("hooks", format!("{event} in {file} has arguments that init does not write"), &init),
     }
-    let program = hook.entry.text("command").unwrap_or_default();
+    let program = hook.program();
     program_is_this(event, file, program, pre, &init, report) && fits
 }
 
-fn timeout(project: &Project, file: &str, hook: &Found, wanted: Option<i64>, report: &mut Report) {
+fn timeout(client: &Client, init: &str, file: &str, hook: &Found, wanted: Option<i64>, report: &mut Report) {
     let Some(wanted) = wanted else { return };
-    let init = show::command(project.root_text(), "init");
-    let there = hook.entry.get("timeout").map_or(Some(CLIENT_DEFAULT_S), Json::as_i64);
+    let unit = client.timeout(1);
+    let there = hook.entry.get("timeout").map_or(Some(client.default_timeout), Json::as_i64);
+    let there = there.map(|t| t / unit);
     match there {
         Some(s) if s == wanted => report.ok("timeout", format!("{s} s, as hooks.timeout_s says")),
         Some(s) if s < wanted => report.warn(
@@ -385,9 +451,17 @@ fn run(mut command: Command, input: &[u8], limit: Duration) -> Result<Ran, Strin
     Ok(Ran { code: status.code(), stdout, stderr, took })
 }
 
-fn start(project: &Project, hook: &Found, payload: &[u8]) -> Result<Ran, String> {
-    let mut command = Command::new(hook.entry.text("command").unwrap_or_default());
-    command.args(hook.args()).current_dir(&project.root);
+fn start(client: &Client, project: &Project, hook: &Found, payload: &[u8]) -> Result<Ran, String> {
+    let mut command = match client.form {
+        Form::Words => Command::new(hook.program()),
+        // As the client does it. The line is, letter for letter, one that `settings` writes.
+        Form::Line => Command::new("/bin/sh"),
+    };
+    match client.form {
+        Form::Words => command.args(hook.args()),
+        Form::Line => command.arg("-c").arg(hook.entry.text("command").unwrap_or_default()),
+    };
+    command.current_dir(&project.root);
     run(command, payload, PATIENCE)
 }
 
@@ -401,22 +475,57 @@ enum Answer {
     Odd(String),
 }
 
-fn read_answer(ran: &Ran) -> Answer {
+fn read_answer(client: &Client, ran: &Ran) -> Answer {
     match ran.code {
-        Some(0) if ran.stdout.trim().is_empty() => Answer::Allowed,
+        Some(0) if ran.stdout.trim().is_empty() && client != &GEMINI => Answer::Allowed,
         Some(0) => {
             let json = Json::parse(ran.stdout.trim().as_bytes(), Bounds::default()).ok();
-            let output = json.as_ref().and_then(|j| j.get("hookSpecificOutput"));
-            let reason = output.and_then(|o| o.text("permissionDecisionReason")).unwrap_or_default();
-            match output.and_then(|o| o.text("permissionDecision")) {
-                Some("allow") => Answer::Allowed,
-                Some("deny") => Answer::Refused(reason.to_owned()),
+            let (said, reason) = match client == &GEMINI {
+                true => (
+                    json.as_ref().and_then(|j| j.text("decision")),
+                    json.as_ref().and_then(|j| j.text("reason")),
+                ),
+                false => {
+                    let output = json.as_ref().and_then(|j| j.get("hookSpecificOutput"));
+                    let text = |key: &str| output.and_then(|o| o.text(key));
+                    (text("permissionDecision"), text("permissionDecisionReason"))
+                }
+            };
+            match said {
+                // Codex takes a plain allow for a hook that failed.
+                Some("allow") if client != &CODEX => Answer::Allowed,
+                None if client == &GEMINI && json == Some(Json::Object(Vec::new())) => Answer::Allowed,
+                Some("deny") if reason.is_some_and(|r| !r.is_empty()) => {
+                    Answer::Refused(reason.unwrap_or_default().to_owned())
+                }
                 _ => Answer::Odd("it printed something that is no answer, which lets calls run".to_owned()),
             }
+        }
+        Some(2) if ran.stderr.trim().is_empty() && client != &CLAUDE_CODE => {
+            Answer::Odd("it ended with exit code 2 and no text, which lets calls run".to_owned())
         }
         Some(2) => Answer::Fault(ran.stderr.trim().to_owned()),
         Some(code) => Answer::Odd(format!("it ended with exit code {code}: {}", ran.stderr.trim())),
         None => Answer::Odd("a signal ended it".to_owned()),
+    }
+}
+
+/// The client's words for what the probe tries.
+struct Words {
+    pre: &'static str,
+    post: &'static str,
+    shell: &'static str,
+    /// A tool that reads a file, and the member that names it.
+    read: (&'static str, &'static str),
+}
+
+fn words(client: &Client) -> Words {
+    if client == &GEMINI {
+        let read = ("read_file", "file_path");
+        Words { pre: "BeforeTool", post: "AfterTool", shell: "run_shell_command", read }
+    } else {
+        let read = if client == &CODEX { ("view_image", "path") } else { ("Read", "file_path") };
+        Words { pre: "PreToolUse", post: "PostToolUse", shell: "Bash", read }
     }
 }
 
@@ -427,6 +536,7 @@ fn code(reason: &str) -> &str {
 
 /// Fires calls through the installed hook.
 async fn probe(
+    client: &'static Client,
     project: &Project,
     wired: Option<&Wired>,
     pre: &Found,
@@ -434,6 +544,7 @@ async fn probe(
     report: &mut Report,
 ) {
     let root = project.root_text();
+    let words = words(client);
     let doctor = show::command(root, "status");
     let session = format!("doctor-{}", CallId(SystemClock.fresh_id()));
     let settings = wired.and_then(|w| w.gate.rulebook()).map(|b| b.settings());
@@ -443,7 +554,7 @@ async fn probe(
         Json::object([
             ("session_id", Json::str(&session)),
             ("cwd", Json::str(root)),
-            ("hook_event_name", Json::str("PreToolUse")),
+            ("hook_event_name", Json::str(words.pre)),
             ("tool_name", Json::str(tool)),
             ("tool_input", input),
             ("tool_use_id", Json::str(id)),
@@ -451,28 +562,36 @@ async fn probe(
         .canonical()
         .into_bytes()
     };
-    let bash = |line: &str| ("Bash", Json::object([("command", Json::str(line))]));
-    let read = |path: &str| ("Read", Json::object([("file_path", Json::str(format!("{root}/{path}")))]));
+    let bash = |line: &str| (words.shell, Json::object([("command", Json::str(line))]));
+    let read = |path: &str| {
+        let (tool, member) = words.read;
+        (tool, Json::object([(member, Json::str(format!("{root}/{path}")))]))
+    };
     // At L0 a shell line asks a person; a probe must not.
     let (tool, input) = if settings.is_some_and(|s| s.level == Level::L0) {
         read("countersign-doctor-probe")
     } else {
         bash("true")
     };
-    let shown = if tool == "Bash" { "Bash `true`" } else { "reading a file of the project" };
+    let shown = if tool == words.shell {
+        format!("{tool} `true`")
+    } else {
+        "reading a file of the project".to_owned()
+    };
+    let ended = input.clone();
     let halted = match wired {
         Some(wired) => !matches!(wired.store.halt().await, Ok(countersign_core::ledger::Halt::Absent)),
         None => false,
     };
-    match start(project, pre, &call(tool, input, "doctor-1")) {
+    match start(client, project, pre, &call(tool, input, "doctor-1")) {
         Err(e) => report.fail(
             "harmless call",
-            format!("{shown}: {e}; the client blocks the call if onFailure says so"),
+            format!("{shown}: {e}; whether the client then blocks the call is said at onFailure"),
             &doctor,
         ),
         Ok(ran) => {
             let ms = ran.took.as_millis();
-            match read_answer(&ran) {
+            match read_answer(client, &ran) {
                 Answer::Allowed if halted => report.fail(
                     "harmless call",
                     format!("{shown}: allowed although everything is halted ({ms} ms)"),
@@ -480,7 +599,7 @@ async fn probe(
                 ),
                 Answer::Allowed => {
                     report.ok("harmless call", format!("{shown}: allowed ({ms} ms)"));
-                    finish(project, usable, &session, tool, report);
+                    finish(client, project, usable, &session, (tool, ended), report);
                 }
                 Answer::Refused(why) if halted || !in_force => {
                     report.info(
@@ -508,38 +627,47 @@ async fn probe(
     let (tool, input) = read(".countersign/config.toml");
     refused(
         "forbidden call",
+        client,
         "reading .countersign/config.toml",
-        start(project, pre, &call(tool, input, "doctor-2")),
+        start(client, project, pre, &call(tool, input, "doctor-2")),
         &doctor,
         report,
     );
     destructive(
+        client,
         project,
         wired,
         pre,
         watching,
-        &call("Bash", bash("rm -rf /countersign-doctor-probe").1, "doctor-3"),
+        &call(words.shell, bash("rm -rf /countersign-doctor-probe").1, "doctor-3"),
         &doctor,
         report,
     )
     .await;
-    match start(project, pre, b"{") {
+    match start(client, project, pre, b"{") {
         Ok(ran) if ran.code == Some(2) => {
             report.ok("malformed call", format!("blocked with exit code 2 ({} ms)", ran.took.as_millis()))
         }
         Ok(ran) => report.fail("malformed call", format!("not blocked: exit code {:?}", ran.code), &doctor),
         Err(e) => report.fail("malformed call", e, &doctor),
     }
-    end(project, usable, &session, report);
+    end(client, project, usable, &session, report);
 }
 
-fn refused(name: &'static str, what: &str, ran: Result<Ran, String>, fix: &str, report: &mut Report) {
+fn refused(
+    name: &'static str,
+    client: &Client,
+    what: &str,
+    ran: Result<Ran, String>,
+    fix: &str,
+    report: &mut Report,
+) {
     let ran = match ran {
         Ok(ran) => ran,
         Err(e) => return report.fail(name, format!("{what}: {e}"), fix),
     };
     let ms = ran.took.as_millis();
-    match read_answer(&ran) {
+    match read_answer(client, &ran) {
         Answer::Refused(why) => report.ok(name, format!("{what}: refused code={} ({ms} ms)", code(&why))),
         Answer::Fault(why) => report.fail(name, format!("{what}: blocked by a fault ({ms} ms): {why}"), fix),
         Answer::Allowed => report.fail(name, format!("{what}: ALLOWED ({ms} ms)"), fix),
@@ -548,7 +676,9 @@ fn refused(name: &'static str, what: &str, ran: Result<Ran, String>, fix: &str, 
 }
 
 /// What a hard rule forbids: refused, or in watch mode recorded as what would have been.
+#[allow(clippy::too_many_arguments, reason = "a step of the probe, with all that the probe knows")]
 async fn destructive(
+    client: &Client,
     project: &Project,
     wired: Option<&Wired>,
     pre: &Found,
@@ -558,15 +688,15 @@ async fn destructive(
     report: &mut Report,
 ) {
     const NAME: &str = "destructive call";
-    const WHAT: &str = "Bash `rm -rf /countersign-doctor-probe`";
+    let what = format!("{} `rm -rf /countersign-doctor-probe`", words(client).shell);
     let before = match wired {
         Some(wired) => wired.store.head().await.map(|(seq, _)| seq).ok(),
         None => None,
     };
-    let ran = start(project, pre, payload);
-    let allowed = ran.as_ref().is_ok_and(|r| read_answer(r) == Answer::Allowed);
+    let ran = start(client, project, pre, payload);
+    let allowed = ran.as_ref().is_ok_and(|r| read_answer(client, r) == Answer::Allowed);
     let (true, true, Some(wired), Some(before)) = (watching, allowed, wired, before) else {
-        return refused(NAME, WHAT, ran, fix, report);
+        return refused(NAME, client, &what, ran, fix, report);
     };
     let records = wired.store.records(before, 50).await.unwrap_or_default();
     let would = records.iter().rev().find_map(|r| {
@@ -578,35 +708,50 @@ async fn destructive(
         (would.text("verdict") != Some("allow")).then(|| rules.join(","))
     });
     match would {
-        Some(rules) => report.ok(NAME, format!("{WHAT}: would be refused (watching) rules={rules}")),
+        Some(rules) => report.ok(NAME, format!("{what}: would be refused (watching) rules={rules}")),
         None => report.fail(
             NAME,
-            format!("{WHAT}: allowed, and the log does not say that it would be refused"),
+            format!("{what}: allowed, and the log does not say that it would be refused"),
             fix,
         ),
     }
 }
 
 /// Tells the end of the harmless call, which is how the `post` hook is tried.
-fn finish(project: &Project, usable: &[&Found], session: &str, tool: &str, report: &mut Report) {
-    let Some(hook) = usable.iter().find(|h| h.event == "PostToolUse") else { return };
-    let response = Json::object([
-        ("stdout", Json::str("")),
-        ("stderr", Json::str("")),
-        ("interrupted", Json::Bool(false)),
-        ("isImage", Json::Bool(false)),
-    ]);
+fn finish(
+    client: &Client,
+    project: &Project,
+    usable: &[&Found],
+    session: &str,
+    (tool, input): (&str, Json),
+    report: &mut Report,
+) {
+    let words = words(client);
+    let Some(hook) = usable.iter().find(|h| h.event == words.post) else { return };
+    let response = if client == &CODEX {
+        Json::str("")
+    } else if client == &GEMINI {
+        Json::object([("llmContent", Json::str("")), ("returnDisplay", Json::str(""))])
+    } else {
+        Json::object([
+            ("stdout", Json::str("")),
+            ("stderr", Json::str("")),
+            ("interrupted", Json::Bool(false)),
+            ("isImage", Json::Bool(false)),
+        ])
+    };
     let payload = Json::object([
         ("session_id", Json::str(session)),
         ("cwd", Json::str(project.root_text())),
-        ("hook_event_name", Json::str("PostToolUse")),
+        ("hook_event_name", Json::str(words.post)),
         ("tool_name", Json::str(tool)),
+        ("tool_input", input),
         ("tool_response", response),
         ("tool_use_id", Json::str("doctor-1")),
     ]);
     let fix = show::command(project.root_text(), "status");
-    match start(project, hook, payload.canonical().as_bytes()) {
-        Ok(ran) if ran.code == Some(0) && ran.stdout.trim().is_empty() => {
+    match start(client, project, hook, payload.canonical().as_bytes()) {
+        Ok(ran) if ran.code == Some(0) && is_nothing(client, &ran) => {
             report.ok("its end", format!("recorded ({} ms)", ran.took.as_millis()));
         }
         Ok(ran) if ran.code == Some(0) => {
@@ -617,8 +762,13 @@ fn finish(project: &Project, usable: &[&Found], session: &str, tool: &str, repor
     }
 }
 
+/// Whether an answer says nothing, in the client's way.
+fn is_nothing(client: &Client, ran: &Ran) -> bool {
+    ran.stdout.trim() == if client == &GEMINI { "{}" } else { "" }
+}
+
 /// Ends the probe's session, so that nothing of it stays open.
-fn end(project: &Project, usable: &[&Found], session: &str, report: &mut Report) {
+fn end(client: &Client, project: &Project, usable: &[&Found], session: &str, report: &mut Report) {
     let Some(hook) = usable.iter().find(|h| h.event == "SessionEnd") else { return };
     let payload = Json::object([
         ("session_id", Json::str(session)),
@@ -626,8 +776,8 @@ fn end(project: &Project, usable: &[&Found], session: &str, report: &mut Report)
         ("hook_event_name", Json::str("SessionEnd")),
         ("reason", Json::str("other")),
     ]);
-    let program = quote(hook.entry.text("command").unwrap_or_default());
-    match start(project, hook, payload.canonical().as_bytes()) {
+    let program = quote(hook.program());
+    match start(client, project, hook, payload.canonical().as_bytes()) {
         Ok(ran) if ran.code == Some(0) => {
             report.ok("session end", format!("told ({} ms)", ran.took.as_millis()))
         }
@@ -648,16 +798,40 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_the_client_reads_them() {
-        assert_eq!(read_answer(&ran(Some(0), "")), Answer::Allowed);
+        assert_eq!(read_answer(&CLAUDE_CODE, &ran(Some(0), "")), Answer::Allowed);
         let deny = r#"{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":"countersign: refused code=hard rules=x"}}"#;
         assert_eq!(
-            read_answer(&ran(Some(0), deny)),
+            read_answer(&CLAUDE_CODE, &ran(Some(0), deny)),
             Answer::Refused("countersign: refused code=hard rules=x".into())
         );
         assert_eq!(code("countersign: refused code=hard rules=x"), "hard");
-        assert_eq!(read_answer(&ran(Some(2), "")), Answer::Fault("why".into()));
+        assert_eq!(read_answer(&CLAUDE_CODE, &ran(Some(2), "")), Answer::Fault("why".into()));
         for (code, out) in [(Some(0), "{\"hookSpec"), (Some(1), ""), (None, ""), (Some(0), "{}")] {
-            assert!(matches!(read_answer(&ran(code, out)), Answer::Odd(_)), "{code:?} {out}");
+            assert!(matches!(read_answer(&CLAUDE_CODE, &ran(code, out)), Answer::Odd(_)), "{code:?} {out}");
+        }
+    }
+
+    /// What lets a call run in the one client is silence in the other.
+    #[test]
+    fn each_client_reads_answers_its_own_way() {
+        let allow = r#"{"hookSpecificOutput":{"permissionDecision":"allow"}}"#;
+        assert!(matches!(read_answer(&CODEX, &ran(Some(0), allow)), Answer::Odd(_)));
+        assert_eq!(read_answer(&CODEX, &ran(Some(0), "")), Answer::Allowed);
+        let unreasoned =
+            r#"{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":""}}"#;
+        assert!(matches!(read_answer(&CODEX, &ran(Some(0), unreasoned)), Answer::Odd(_)));
+        assert!(matches!(
+            read_answer(&CODEX, &Ran { stderr: String::new(), ..ran(Some(2), "") }),
+            Answer::Odd(_)
+        ));
+        for text in ["{}", r#"{"decision":"allow"}"#] {
+            assert_eq!(read_answer(&GEMINI, &ran(Some(0), text)), Answer::Allowed, "{text}");
+        }
+        let deny = r#"{"decision":"deny","reason":"countersign: refused code=hard_deny"}"#;
+        assert_eq!(code("countersign: refused code=hard_deny"), "hard_deny");
+        assert!(matches!(read_answer(&GEMINI, &ran(Some(0), deny)), Answer::Refused(_)));
+        for text in ["", "ok", allow] {
+            assert!(matches!(read_answer(&GEMINI, &ran(Some(0), text)), Answer::Odd(_)), "{text}");
         }
     }
 
@@ -667,7 +841,7 @@ mod tests {
             [(ran(Some(0), ""), "ALLOWED"), (ran(Some(1), ""), "exit code 1"), (ran(Some(2), ""), "fault")]
         {
             let mut report = Report::default();
-            refused("forbidden call", "x", Ok(said), "", &mut report);
+            refused("forbidden call", &CLAUDE_CODE, "x", Ok(said), "", &mut report);
             let check = &report.checks[0];
             assert!(
                 check.level == super::super::Level::Fail && check.detail.contains(part),
