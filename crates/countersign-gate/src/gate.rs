@@ -11,7 +11,8 @@ use crate::seams::{
 };
 use crate::told;
 use async_trait::async_trait;
-use countersign_core::approval::{Strand, Wait, hold_s};
+use countersign_core::approval::scope::Scope;
+use countersign_core::approval::{Status, Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
 use countersign_core::cleanse::{Clean, Reply, clean_line, clean_reply};
 use countersign_core::code::Code;
@@ -354,6 +355,33 @@ impl Gate {
     /// Parked requests of a session that were decided and not yet told.
     pub async fn tell(&self, session: &Session) -> Result<Vec<Approval>, StoreError> {
         self.store.tell(session).await
+    }
+
+    /// Whether a person or a scope stands behind a call that a hook let pass: for clients that ask once more before they
+    /// run it. Nothing is written and nothing is spent; a single-use yes was spent by the hook of the same call, and is
+    /// looked up among the answers.
+    pub async fn granted(&self, call: &ToolCall) -> Result<bool, StoreError> {
+        let Some(book) = self.rulebook() else { return Ok(false) };
+        let settings = book.settings();
+        let facts = Facts::of(call, settings.home.as_deref());
+        let ledger = self.store.ledger(&self.key(call, &facts)).await?;
+        let judged = self.judged(call, &facts, &ledger);
+        // A yes that is not spent yet belongs to a call that the hook has not seen.
+        if matches!(judged.verdict, Verdict::Deny(_)) || judged.spend.is_some() {
+            return Ok(false);
+        }
+        if judged.verdict == Verdict::Allow && judged.granted {
+            return Ok(true);
+        }
+        let answers = self.store.approvals(100).await?;
+        Ok(answers.iter().any(|a| {
+            a.status == Status::Approved
+                && a.scope == Some(Scope::ThisCall)
+                && a.request.call_digest == call.call_digest()
+                && a.request.rulebook_digest == book.digest()
+                && a.decided_at
+                    .is_some_and(|at| ledger.now <= at.plus_s(settings.grant_ttl_s).max(a.expires_at))
+        }))
     }
 
     /// The client's hook let this very call pass a moment ago: its id and the principal it was judged for.

@@ -14,7 +14,6 @@
 
 use super::common::{self, Dialect, Said};
 use super::{HookAnswer, HookContext};
-use countersign_core::call::ToolCall;
 use countersign_core::cleanse::clean_line;
 use countersign_core::code::Code;
 use countersign_core::json::Json;
@@ -41,20 +40,17 @@ fn pre_answer(said: Said) -> HookAnswer {
 /// `PermissionRequest`: Codex is about to ask its user whether the call may leave the sandbox. Where our own judgement of
 /// this very call says that a person or a scope granted it, nobody is asked twice; `granted` looks that up. Anything else
 /// leaves the question to Codex. A fault is a refusal.
-pub async fn permission<F>(cx: HookContext<'_>, input: &[u8], granted: F) -> HookAnswer
-where
-    F: AsyncFnOnce(&ToolCall) -> Result<bool, String>,
-{
+pub async fn permission(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
     let call = match common::read_call(&cx, input, "PermissionRequest", DIALECT) {
         Ok(call) => call,
         Err((code, why)) => return not_permitted(code, &why),
     };
-    match granted(&call).await {
+    match cx.gate.granted(&call).await {
         Ok(true) => answer_permission(Json::object([("behavior", Json::str("allow"))])),
         Ok(false) => HookAnswer::silent(),
         // Nothing was lost: Codex asks its user as it would without us.
         Err(_) if common::watching(&cx) => HookAnswer::silent(),
-        Err(why) => not_permitted(Code::StoreUnavailable, &why),
+        Err(e) => not_permitted(e.code(), &e.to_string()),
     }
 }
 

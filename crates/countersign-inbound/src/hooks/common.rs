@@ -8,6 +8,7 @@ use countersign_core::call::{CallParts, Door, HostCall, Session, ToolCall};
 use countersign_core::cleanse::{Clean, clean_line};
 use countersign_core::code::Code;
 use countersign_core::digest::Digest;
+use countersign_core::facts::tools::policy_name;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::{Approval, CallOutcome, Outcome};
 use countersign_core::principal::{Client, Principal};
@@ -32,9 +33,9 @@ pub(super) struct Dialect {
     pub unnamed_calls: bool,
 }
 
-/// For clients that name tools as policy does.
+/// For clients that name tools as policy does, but for those behind our own server.
 pub(super) fn same_name(_: &Json, name: String) -> Result<String, String> {
-    Ok(name)
+    Ok(policy_name(&name))
 }
 
 /// Reads the call in the message of an event. The error is its code and what is wrong.

@@ -22,7 +22,7 @@ fn policy_name(message: &Json, name: String) -> Result<String, String> {
     if let (Some(server), Some(tool)) = (part("server_name"), part("tool_name"))
         && let Some(served) = tools::served(server, tool)
     {
-        return Ok(served);
+        return Ok(tools::policy_name(&served));
     }
     // This is how policy names a server's tool; here nobody said that it is that one.
     if name.starts_with("mcp__") {

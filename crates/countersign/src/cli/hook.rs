@@ -7,14 +7,8 @@ use super::{Context, exit};
 use crate::clock::SystemClock;
 use crate::wire::{self, Wired};
 use crate::{person, project::Project};
-use countersign_core::approval::Status;
-use countersign_core::approval::scope::Scope;
-use countersign_core::call::ToolCall;
 use countersign_core::code::Code;
-use countersign_core::facts::Facts;
 use countersign_core::ids::CallId;
-use countersign_core::judge::{Rules, Verdict, judge};
-use countersign_core::ledger::CallKey;
 use countersign_gate::gate::Patience;
 use countersign_gate::seams::Clock as _;
 use countersign_inbound::hooks::{HookAnswer, HookContext, claude_code, codex, gemini};
@@ -128,9 +122,7 @@ the project's .git is not the one that the hook was installed for; put it back, 
             ("claude-code", "stop") => claude_code::stop(hook, &input).await,
             ("claude-code", "end") => claude_code::end(hook, &input).await,
             ("codex", "pre") => codex::pre(hook, &input).await,
-            ("codex", "permission") => {
-                codex::permission(hook, &input, async |call| granted(&wired, call).await).await
-            }
+            ("codex", "permission") => codex::permission(hook, &input).await,
             ("codex", "post") => codex::post(hook, &input).await,
             ("codex", "stop") => codex::stop(hook, &input).await,
             ("codex", "end") => codex::end(hook, &input).await,
@@ -158,47 +150,6 @@ the project's .git is not the one that the hook was installed for; put it back, 
             _ => HookAnswer::fault(text),
         }
     }
-}
-
-/// Whether our own judgement of a call that `pre` let pass says that a person or a scope granted it. Nothing is written
-/// and nothing is spent: a single-use yes was spent by `pre` of the same call, and is looked up among the answers.
-async fn granted(wired: &Wired, call: &ToolCall) -> Result<bool, String> {
-    let Some(book) = wired.gate.rulebook() else { return Ok(false) };
-    let settings = book.settings();
-    let facts = Facts::of(call, settings.home.as_deref());
-    let mut paths: Vec<String> =
-        facts.iter().flat_map(|f| &f.paths).flat_map(|p| [p.path.clone(), p.spelled.clone()]).collect();
-    paths.sort();
-    paths.dedup();
-    let key = CallKey {
-        session: call.parts().session.clone(),
-        principal: call.parts().principal.id(),
-        tool: call.tool().to_owned(),
-        args_digest: call.args_digest(),
-        call_digest: call.call_digest(),
-        rulebook_digest: book.digest(),
-        paths,
-        server: None,
-        joins: None,
-        counted: false,
-    };
-    let ledger = wired.store.ledger(&key).await.map_err(|e| e.to_string())?;
-    let judged = judge(call, &facts, Rules::InForce(book), &ledger);
-    // A yes that is not spent yet belongs to a call that `pre` has not seen.
-    if matches!(judged.verdict, Verdict::Deny(_)) || judged.spend.is_some() {
-        return Ok(false);
-    }
-    if judged.verdict == Verdict::Allow && judged.granted {
-        return Ok(true);
-    }
-    let answers = wired.store.approvals(100).await.map_err(|e| e.to_string())?;
-    Ok(answers.iter().any(|a| {
-        a.status == Status::Approved
-            && a.scope == Some(Scope::ThisCall)
-            && a.request.call_digest == call.call_digest()
-            && a.request.rulebook_digest == book.digest()
-            && a.decided_at.is_some_and(|at| ledger.now <= at.plus_s(settings.grant_ttl_s).max(a.expires_at))
-    }))
 }
 
 fn code(e: &anyhow::Error) -> &'static str {

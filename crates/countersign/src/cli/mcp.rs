@@ -178,7 +178,10 @@ impl Mcp {
 fn name_fits(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        // Otherwise it would not be told from its tools' names (`mcp__<server>__<tool>`).
         && !name.contains("__")
+        && !name.starts_with('_')
+        && !name.ends_with('_')
         && name != "countersign"
 }
 
