@@ -377,7 +377,8 @@ mod tests {
     fn places() {
         let text = r#"{ "id" : 7, "p\u0061rams": {"x":[1,{"y":2}]}, "s":"a\"b" , "x":null}"#;
         let found = members(text).unwrap().unwrap();
-        let shown: Vec<(&str, &str)> = found.iter().map(|(k, s)| (k.as_str(), text.get(s.clone()).unwrap())).collect();
+        let shown: Vec<(&str, &str)> =
+            found.iter().map(|(k, s)| (k.as_str(), text.get(s.clone()).unwrap())).collect();
         assert_eq!(
             shown,
             [("id", "7"), ("params", r#"{"x":[1,{"y":2}]}"#), ("s", r#""a\"b""#), ("x", "null")]

@@ -22,9 +22,12 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
     let mut counts = None;
     let mut task = None;
     let mut rulebook = None;
+    let mut lately = false;
     match &change.guard {
         Some((key, version)) => {
-            let seen = ledger::read(tx.conn, tx.options, key, Some(tx.now.0)).await?;
+            let ledger::Seen { ledger: seen, lately: recent } =
+                ledger::read(tx.conn, tx.options, key, Some(tx.now.0)).await?;
+            lately = recent;
             if seen.version != *version {
                 return Err(Fail::Moved);
             }
@@ -97,7 +100,7 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
             Op::Gateway(process, session) => node(tx, process, Some(session)).await?,
         }
     }
-    if let Some(task) = task {
+    if let Some(task) = task.filter(|_| !lately) {
         // Once a minute is enough to tell an idle day, and spares the others a page.
         sqlx::query("UPDATE tasks SET last_seen = ?2 WHERE task_id = ?1 AND last_seen < ?2 - 60000")
             .bind(task.to_string())

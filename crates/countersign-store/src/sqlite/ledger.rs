@@ -24,6 +24,12 @@ const READ: &str = include_str!("ledger.sql");
 /// Bounds of the lists the statement gathers; far above what a task can collect.
 const LISTS: Bounds = Bounds { max_bytes: 16 * 1024 * 1024, max_depth: 8, max_nodes: 400_000 };
 
+/// A ledger, and whether its task was written to within the last minute.
+pub(super) struct Seen {
+    pub(super) ledger: Ledger,
+    pub(super) lately: bool,
+}
+
 /// Reads everything but the paths. `clock` replaces the database's clock in tests and inside a transaction, where
 /// all jobs share one instant.
 pub(super) async fn read(
@@ -31,7 +37,7 @@ pub(super) async fn read(
     options: &StoreOptions,
     key: &CallKey,
     clock: Option<i64>,
-) -> Outcome<Ledger> {
+) -> Outcome<Seen> {
     let row = sqlx::query(READ)
         .bind(clock)
         .bind(key.session.client.as_str())
@@ -79,7 +85,7 @@ pub(super) async fn read(
         joined_part,
     ];
     let parts = parts.map(str::as_bytes);
-    Ok(Ledger {
+    let ledger = Ledger {
         version: Version(Digest::of("countersign-ledger-v1", &parts)),
         now: Timestamp(row.try_get("now")?),
         halt,
@@ -110,7 +116,9 @@ pub(super) async fn read(
         joined,
         resolved: Vec::new(),
         rulebook_known: row.try_get("rulebook_known")?,
-    })
+    };
+    let lately = row.try_get::<Option<bool>, _>("seen")?.unwrap_or(false);
+    Ok(Seen { ledger, lately })
 }
 
 /// The file's answer and the row's as one.

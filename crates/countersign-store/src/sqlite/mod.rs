@@ -275,7 +275,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn ledger(&self, key: &CallKey) -> Result<Ledger, StoreError> {
         let mut ledger =
-            read!(self, |conn, options| ledger::read(conn, options, key, options.clock_ms()).await)?;
+            read!(self, |conn, options| ledger::read(conn, options, key, options.clock_ms()).await)?.ledger;
         ledger.resolved = resolve::all(&key.paths);
         Ok(ledger)
     }

@@ -19,52 +19,65 @@ use countersign_gate::seams::{CallRef, Gateway, PinChange};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-const CALL: &str =
-    "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE call_id = ?1 AND ended_at IS NULL";
-const HOST_CALL: &str = "
-    SELECT call_id, task_id, permit_at, joined_by FROM calls
-    WHERE client = ?1 AND session_id = ?2 AND tool_use_id = ?3 AND agent_id IS ?4 AND ended_at IS NULL
-    ORDER BY permit_at DESC, call_id DESC LIMIT 1";
+/// What ends an open call, once it is found. Each round to the connection's thread costs more than the work it does
+/// there, so finding and ending are one statement.
+macro_rules! end_call {
+    ($which:literal) => {
+        concat!(
+            "UPDATE calls SET ended_at = ?1, outcome = ?2, code = ?3,
+                duration_ms = coalesce(?4, max(?1 - permit_at, 0)), bytes = ?5
+             WHERE ended_at IS NULL AND call_id = ",
+            $which,
+            " RETURNING call_id, task_id, duration_ms, joined_by"
+        )
+    };
+}
+
+const END_CALL: &str = end_call!("?6");
+const END_HOST_CALL: &str = end_call!(
+    "(SELECT call_id FROM calls
+      WHERE client = ?6 AND session_id = ?7 AND tool_use_id = ?8 AND agent_id IS ?9 AND ended_at IS NULL
+      ORDER BY permit_at DESC, call_id DESC LIMIT 1)"
+);
 
 pub(super) async fn observe(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> Outcome<Option<CallId>> {
-    let row = match call {
-        CallRef::Id(id) => sqlx::query(CALL).bind(id.to_string()).fetch_optional(&mut *tx.conn).await?,
-        CallRef::Host(host) => {
-            sqlx::query(HOST_CALL)
-                .bind(host.session.client.as_str())
-                .bind(&host.session.id)
-                .bind(&host.tool_use_id)
-                .bind(host.agent_id.as_deref())
-                .fetch_optional(&mut *tx.conn)
-                .await?
-        }
+    let sql = match call {
+        CallRef::Id(_) => END_CALL,
+        CallRef::Host(_) => END_HOST_CALL,
     };
-    match row {
-        Some(row) => finish(tx, &row, ended).await.map(Some),
+    let query = sqlx::query(sql)
+        .bind(tx.now.0)
+        .bind(ended.outcome.as_str())
+        .bind(ended.code.map(|c| c.as_str()))
+        .bind(ended.duration_ms)
+        .bind(ended.bytes);
+    let query = match call {
+        CallRef::Id(id) => query.bind(id.to_string()),
+        CallRef::Host(host) => query
+            .bind(host.session.client.as_str())
+            .bind(&host.session.id)
+            .bind(&host.tool_use_id)
+            .bind(host.agent_id.as_deref()),
+    };
+    match query.fetch_optional(&mut *tx.conn).await? {
+        Some(row) => finished(tx, &row, ended).map(Some),
         None => Ok(None),
     }
 }
 
-/// Ends one open call, with its record.
-async fn finish(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> {
+/// Ends one open call of which nobody told how it ended.
+async fn end_unknown(tx: &mut Tx<'_>, call_id: &str) -> Outcome<()> {
+    let Some(id) = CallId::parse(call_id) else { return Err(unreadable("call id")) };
+    observe(tx, &CallRef::Id(id), &unknown()).await.map(|_| ())
+}
+
+/// The record of a call that was just ended.
+fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> {
     let id: String = row.try_get("call_id")?;
     let task: Option<String> = row.try_get("task_id")?;
     let call_id = CallId::parse(&id).ok_or_else(|| unreadable("call id"))?;
-    let permit_at: i64 = row.try_get("permit_at")?;
+    let duration_ms: i64 = row.try_get("duration_ms")?;
     let joined_by: Option<String> = row.try_get("joined_by")?;
-    let duration_ms = ended.duration_ms.unwrap_or_else(|| (tx.now.0 - permit_at).max(0));
-    sqlx::query(
-        "UPDATE calls SET ended_at = ?2, outcome = ?3, code = ?4, duration_ms = ?5, bytes = ?6
-         WHERE call_id = ?1 AND ended_at IS NULL",
-    )
-    .bind(&id)
-    .bind(tx.now.0)
-    .bind(ended.outcome.as_str())
-    .bind(ended.code.map(|c| c.as_str()))
-    .bind(duration_ms)
-    .bind(ended.bytes)
-    .execute(&mut *tx.conn)
-    .await?;
     let redactions: Vec<(&str, Json)> =
         ended.redactions.iter().map(|(id, n)| (*id, Json::int(i64::from(*n)))).collect();
     let keys = [
@@ -88,16 +101,16 @@ fn unknown() -> Ended {
 /// A gateway is gone without a word: its open calls are unknown. What waited for a person stays decidable, since the
 /// same call may come again through another gateway (DECISIONS row 33).
 pub(super) async fn lose_gateway(tx: &mut Tx<'_>, gateway: &Gateway) -> Outcome<u32> {
-    let open = sqlx::query(
-        "SELECT call_id, task_id, permit_at, joined_by FROM calls
+    let open: Vec<String> = sqlx::query_scalar(
+        "SELECT call_id FROM calls
          WHERE client = ?1 AND session_id = ?2 AND ended_at IS NULL ORDER BY permit_at, call_id",
     )
     .bind(gateway.session.client.as_str())
     .bind(&gateway.session.id)
     .fetch_all(&mut *tx.conn)
     .await?;
-    for row in &open {
-        finish(tx, row, &unknown()).await?;
+    for id in &open {
+        end_unknown(tx, id).await?;
     }
     sqlx::query("DELETE FROM nodes WHERE kind = 'gateway' AND boot = ?1 AND pid = ?2 AND started = ?3")
         .bind(&gateway.process.boot)
@@ -125,8 +138,8 @@ pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<O
         .execute(&mut *tx.conn)
         .await?;
     approvals::settle(tx).await?;
-    let open = sqlx::query(
-        "SELECT call_id, task_id, permit_at, joined_by FROM calls WHERE task_id = ?1 AND ended_at IS NULL
+    let open: Vec<String> = sqlx::query_scalar(
+        "SELECT call_id FROM calls WHERE task_id = ?1 AND ended_at IS NULL
         AND client = ?2 AND session_id = ?3 ORDER BY permit_at, call_id",
     )
     .bind(&id)
@@ -134,9 +147,8 @@ pub(super) async fn end_session(tx: &mut Tx<'_>, session: &Session) -> Outcome<O
     .bind(&session.id)
     .fetch_all(&mut *tx.conn)
     .await?;
-    for row in &open {
-        let ended = unknown();
-        finish(tx, row, &ended).await?;
+    for id in &open {
+        end_unknown(tx, id).await?;
     }
     for status in [TaskStatus::Finalizing, TaskStatus::Completed] {
         sqlx::query(

@@ -173,3 +173,46 @@ async fn a_killed_first_opener_is_no_obstacle() {
     }
     assert!(unfinished > 3, "only {unfinished} rounds met the creation");
 }
+
+/// A database of version 1 is brought up to date in place, and keeps what it holds.
+#[tokio::test]
+async fn the_first_version_is_upgraded() {
+    use countersign_gate::seams::PinKind;
+    use sqlx::Connection as _;
+    let place = Place::new();
+    place.store().await.close().await;
+    let path = place.state().join("state.db");
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(place.state().join(name));
+    }
+    // As it was then, but for the lists of states, which have not changed since.
+    let states = "'SUBMITTED', 'RUNNING', 'AWAITING_APPROVAL', 'FINALIZING', 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'";
+    let schema = include_str!("schema-1.sql")
+        .replace("@TASK_STATES@", states)
+        .replace("@TASK_ENDED@", "'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'")
+        .replace("@TASK_EDGES@", "1");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .pragma("journal_mode", "WAL");
+    let mut conn = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
+    let filled = format!(
+        "{schema}
+         INSERT INTO pins (kind, name, digest, text, accepted_at) VALUES ('project', 'project', '{0}', 'text', 1);
+         INSERT INTO nodes (kind, boot, pid, started, seen_at) VALUES ('agent', 'b', 7, 8, 9);
+         PRAGMA user_version = 1;",
+        "a".repeat(64)
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(filled)).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let store = place.store().await;
+    assert_eq!(store.pin(PinKind::Project, "project").await.unwrap().unwrap().text, "text");
+    assert_eq!(store.agents().await.unwrap()[0].pid, 7);
+    let key = key("s", "x");
+    let ledger = store.ledger(&key).await.unwrap();
+    let mut change = change(&key, &ledger, vec![permit(&key)]);
+    change.drafts.push(judged("x"));
+    store.commit(change).await.unwrap();
+    assert!(store.gateways().await.unwrap().is_empty());
+}

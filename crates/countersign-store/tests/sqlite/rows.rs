@@ -3,11 +3,12 @@
 use super::common::*;
 use countersign_core::approval::Wait;
 use countersign_core::approval::scope::Scope;
+use countersign_core::call::Door;
 use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
-use countersign_core::ledger::{AgentProcess, Change, Op};
+use countersign_core::ledger::{AgentProcess, CallKey, CallRow, Change, Op};
 use countersign_core::task::TaskStatus;
-use countersign_gate::seams::{Pin, PinChange, PinKind, Store};
+use countersign_gate::seams::{CommitError, Gateway, HookKey, Pin, PinChange, PinKind, Store};
 use countersign_store::SqliteStore;
 
 /// INV-43: every edge that is not in the table, from and to every state.
@@ -139,4 +140,66 @@ async fn paths_come_back_resolved() {
     let resolved = store.ledger(&k).await.unwrap().resolved;
     assert_eq!(resolved[0].real.as_deref(), root.join("project/new").to_str());
     assert_eq!((resolved[1].real.as_deref(), resolved[1].asked.as_str()), (None, "relative"));
+}
+
+/// A hook's decision is taken up once, by this very call, and both are one call to the limits. A killed gateway's calls
+/// end as unknown.
+#[tokio::test]
+async fn a_hooks_decision_is_taken_up_once() {
+    let place = Place::new();
+    let store = place.store().await;
+    let hook_key = key("s", "x");
+    let ledger = store.ledger(&hook_key).await.unwrap();
+    let Op::Permit { call: hook, .. } = permit(&hook_key) else { panic!() };
+    let op = Op::Permit {
+        call: hook.clone(),
+        per_minute: 0,
+        concurrent: 0,
+        spend: None,
+        resume: None,
+        joins: None,
+    };
+    store.commit(change(&hook_key, &ledger, vec![op])).await.unwrap();
+    let host = hook.host.clone().unwrap();
+    let asked = HookKey {
+        client: host.session.client,
+        tool_use_id: host.tool_use_id.clone(),
+        tool: hook.tool.clone(),
+        args_digest: hook.args_digest,
+    };
+    let (found, principal) = store.hooked(&asked).await.unwrap().unwrap();
+    assert_eq!((found, principal.as_str()), (hook.call_id, hook.principal.as_str()));
+    let other = HookKey { args_digest: key("s", "y").args_digest, ..asked.clone() };
+    assert!(store.hooked(&other).await.unwrap().is_none(), "other arguments are another call");
+    let take = || {
+        let mut key = key("gateway", "x");
+        key.joins = Some(hook.call_id);
+        key
+    };
+    let (one, two) = (take(), take());
+    let (first, second) = (store.ledger(&one).await.unwrap(), store.ledger(&two).await.unwrap());
+    assert!(first.joined && second.joined);
+    let joining = |key: &CallKey| Op::Permit {
+        call: Box::new(CallRow { door: Door::Mcp, ..call_row(key) }),
+        per_minute: 1,
+        concurrent: 1,
+        spend: None,
+        resume: None,
+        joins: Some(hook.call_id),
+    };
+    // A limit of one does not stand between a hook and its own call.
+    store.commit(change(&one, &first, vec![joining(&one)])).await.unwrap();
+    let again = store.commit(change(&two, &second, vec![joining(&two)])).await;
+    assert!(matches!(again, Err(CommitError::Moved)), "{again:?}");
+    assert!(!store.ledger(&two).await.unwrap().joined && store.hooked(&asked).await.unwrap().is_none());
+    let gateway = Gateway {
+        session: session("gateway"),
+        process: AgentProcess { pid: 1, started: 2, boot: "b".into() },
+    };
+    let ops = vec![Op::Gateway(gateway.process.clone(), gateway.session.clone())];
+    store.commit(Change { ops, ..Change::default() }).await.unwrap();
+    assert_eq!(store.gateways().await.unwrap(), [gateway.clone()]);
+    assert_eq!(store.lose_gateway(&gateway).await.unwrap(), 1);
+    assert!(store.gateways().await.unwrap().is_empty());
+    assert_eq!(store.lose_gateway(&gateway).await.unwrap(), 0, "a call ends once");
 }

@@ -342,10 +342,16 @@ fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>) {
     });
     let (output, mut queue) = mpsc::unbounded_channel::<String>();
     std::thread::spawn(move || {
-        let mut stdout = std::io::stdout().lock();
-        while let Some(mut line) = queue.blocking_recv() {
-            line.push('\n');
-            if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        while let Some(line) = queue.blocking_recv() {
+            // Whatever waits goes out in one write.
+            let mut bytes = line.into_bytes();
+            bytes.push(b'\n');
+            while let Ok(next) = queue.try_recv() {
+                bytes.extend_from_slice(next.as_bytes());
+                bytes.push(b'\n');
+            }
+            let mut stdout = std::io::stdout().lock();
+            if stdout.write_all(&bytes).and_then(|()| stdout.flush()).is_err() {
                 return;
             }
         }
