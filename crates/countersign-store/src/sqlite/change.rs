@@ -3,6 +3,7 @@
 use super::approvals;
 use super::fault::{Fail, Outcome, unreadable};
 use super::ledger;
+use super::spin::soon;
 use super::tx::Tx;
 use countersign_core::call::Session;
 use countersign_core::code::Code;
@@ -220,7 +221,7 @@ async fn insert_call(
     counts: bool,
 ) -> Outcome<CallId> {
     let host = call.host.as_ref();
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO calls (call_id, task_id, door, client, session_id, agent_id, tool_use_id, principal, tool,
             args_digest, call_digest, grant_id, permit_at, counted_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
@@ -238,8 +239,7 @@ async fn insert_call(
     .bind(call.call_digest.to_string())
     .bind(spent.map(|g| g.to_string()))
     .bind(tx.now.0)
-    .bind(counts.then_some(tx.now.0))
-    .execute(&mut *tx.conn)
-    .await?;
+    .bind(counts.then_some(tx.now.0));
+    soon(query.execute(&mut *tx.conn)).await?;
     Ok(call.call_id)
 }

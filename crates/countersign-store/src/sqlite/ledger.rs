@@ -5,6 +5,7 @@
 //! the version: two unrelated calls never move each other.
 
 use super::fault::{Fail, Outcome, unreadable};
+use super::spin::soon;
 use super::{StoreOptions, text};
 use crate::halt;
 use countersign_core::approval::Wait;
@@ -38,7 +39,7 @@ pub(super) async fn read(
     key: &CallKey,
     clock: Option<i64>,
 ) -> Outcome<Seen> {
-    let row = sqlx::query(READ)
+    let query = sqlx::query(READ)
         .bind(clock)
         .bind(key.session.client.as_str())
         .bind(&key.session.id)
@@ -51,9 +52,8 @@ pub(super) async fn read(
         .bind(key.counted)
         .bind(key.server.as_ref().map(|(server, _)| server))
         .bind(key.server.as_ref().map(|(_, tool)| tool))
-        .bind(key.joins.map(|id| id.to_string()))
-        .fetch_one(conn)
-        .await?;
+        .bind(key.joins.map(|id| id.to_string()));
+    let row = soon(query.fetch_one(conn)).await?;
     // After the rows: a halt that comes between the two is seen.
     let file = halt::look(&options.halt_file);
     let halted: Option<String> = row.try_get("halted")?;

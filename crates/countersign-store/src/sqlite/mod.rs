@@ -11,6 +11,7 @@ mod fault;
 mod ledger;
 mod open;
 mod schema;
+mod spin;
 mod text;
 mod tx;
 mod verbs;

@@ -5,6 +5,7 @@
 
 use super::StoreOptions;
 use super::approvals;
+use super::spin::soon;
 use super::fault::{Outcome, damaged, unreadable};
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, int};
@@ -63,9 +64,7 @@ impl<'c> Tx<'c> {
         conn: &'c mut SqliteConnection,
         options: &'c StoreOptions,
     ) -> Outcome<(Tx<'c>, bool)> {
-        let row = sqlx::query(BEGIN)
-            .bind(options.clock_ms())
-            .fetch_optional(&mut *conn)
+        let row = soon(sqlx::query(BEGIN).bind(options.clock_ms()).fetch_optional(&mut *conn))
             .await?
             .ok_or_else(|| damaged(Fault { seq: 0, what: FaultKind::Shape("head") }))?;
         let clock = Timestamp(row.try_get("clock")?);

@@ -4,6 +4,7 @@ use super::approvals::{self, approval_query};
 use super::change::live_task;
 use super::fault::{Outcome, unreadable};
 use super::ledger;
+use super::spin::soon;
 use super::tx::Tx;
 use countersign_core::approval::Strand;
 use countersign_core::call::Session;
@@ -59,7 +60,7 @@ pub(super) async fn observe(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> O
             .bind(&host.tool_use_id)
             .bind(host.agent_id.as_deref()),
     };
-    match query.fetch_optional(&mut *tx.conn).await? {
+    match soon(query.fetch_optional(&mut *tx.conn)).await? {
         Some(row) => finished(tx, &row, ended).map(Some),
         None => Ok(None),
     }

@@ -85,7 +85,8 @@ impl Mcp {
         }
         let Wired { gate, store, project, settings, .. } = wired;
         let gate = Arc::new(gate);
-        let (input, output) = streams();
+        let (input, output, written) = streams();
+        let last = output.clone();
         let folder = std::env::current_dir()
             .ok()
             .and_then(|d| d.canonicalize().ok())
@@ -116,6 +117,9 @@ impl Mcp {
             }
         });
         door.run(until_told(input)).await;
+        // Every answer is out before the process goes.
+        let _ = last.send(String::new());
+        let _ = tokio::time::timeout(Duration::from_secs(5), written).await;
         looking.abort();
         pool.close().await;
         drop(gate);
@@ -305,9 +309,8 @@ pub async fn lost_gateways(store: &dyn Store) {
     }
 }
 
-/// Standard input as lines, and lines to standard output. Both have threads of their own: neither can be waited for
-/// otherwise without being lost.
-fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>) {
+/// Standard input as lines, from a thread of its own, and lines to standard output.
+fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>, tokio::task::JoinHandle<()>) {
     let (lines, input) = mpsc::channel(64);
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
@@ -340,23 +343,57 @@ fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>) {
             }
         }
     });
-    let (output, mut queue) = mpsc::unbounded_channel::<String>();
-    std::thread::spawn(move || {
-        while let Some(line) = queue.blocking_recv() {
-            // Whatever waits goes out in one write.
-            let mut bytes = line.into_bytes();
-            bytes.push(b'\n');
-            while let Ok(next) = queue.try_recv() {
-                bytes.extend_from_slice(next.as_bytes());
+    let (output, queue) = mpsc::unbounded_channel::<String>();
+    let written = tokio::spawn(write_lines(queue));
+    (input, output, written)
+}
+
+/// Most bytes that a pipe which can be written to takes without blocking.
+const AT_ONCE: usize = 4_096;
+
+/// Writes lines until an empty one says that it was the last. What the client has room for is written at once: waking
+/// another thread for it takes longer. Only a client that does not read is waited for elsewhere.
+async fn write_lines(mut queue: mpsc::UnboundedReceiver<String>) {
+    let mut last = false;
+    while let Some(line) = (!last).then_some(()).and(queue.recv().await) {
+        let mut bytes = Vec::new();
+        let mut next = Some(line);
+        while let Some(line) = next {
+            last |= line.is_empty();
+            if !line.is_empty() {
+                bytes.extend_from_slice(line.as_bytes());
                 bytes.push(b'\n');
             }
-            let mut stdout = std::io::stdout().lock();
-            if stdout.write_all(&bytes).and_then(|()| stdout.flush()).is_err() {
+            next = queue.try_recv().ok();
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() && has_room() {
+            match rustix::io::write(std::io::stdout(), rest.get(..AT_ONCE).unwrap_or(rest)) {
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+        if !rest.is_empty() {
+            let rest = rest.to_vec();
+            let waiting = tokio::task::spawn_blocking(move || {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(&rest).and_then(|()| stdout.flush())
+            });
+            if !matches!(waiting.await, Ok(Ok(()))) {
                 return;
             }
         }
-    });
-    (input, output)
+    }
+}
+
+/// Whether standard output takes something right now.
+fn has_room() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = std::io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
 }
 
 /// The lines until a signal says that it is over.
