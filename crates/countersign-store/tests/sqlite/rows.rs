@@ -198,7 +198,7 @@ async fn a_hooks_decision_is_taken_up_once() {
     };
     let ops = vec![Op::Gateway(gateway.process.clone(), gateway.session.clone())];
     store.commit(Change { ops, ..Change::default() }).await.unwrap();
-    assert_eq!(store.gateways().await.unwrap(), [gateway.clone()]);
+    assert_eq!(store.gateways().await.unwrap(), std::slice::from_ref(&gateway));
     assert_eq!(store.lose_gateway(&gateway).await.unwrap(), 1);
     assert!(store.gateways().await.unwrap().is_empty());
     assert_eq!(store.lose_gateway(&gateway).await.unwrap(), 0, "a call ends once");
