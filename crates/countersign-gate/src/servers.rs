@@ -99,6 +99,12 @@ impl Gate {
                 }
             }
         }
+        // A call without an id is no notification, whatever a server would make of it.
+        if let (false, Some(method)) = (message.is_request(), message.method())
+            && !method.starts_with("notifications/")
+        {
+            return Err(CarryError::Call(method.to_owned()));
+        }
         let answer = servers.carry(Pass::new(), server, message).await?;
         Ok(answer.map(|raw| self.heard(&raw)))
     }

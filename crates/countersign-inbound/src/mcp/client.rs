@@ -170,6 +170,10 @@ impl Door {
                     let _ = self.parts.gate.carry(&server, &message, &*self.parts.servers).await;
                 }
             }
+            Some(method) if !method.starts_with("notifications/") => {
+                let why = "a request without an id, which would have no answer";
+                self.malformed(method, Code::Malformed, why).await;
+            }
             // Progress of the client's own work for a server: its token is the server's.
             _ => {
                 for backend in &self.parts.backends {

@@ -31,6 +31,18 @@ impl Door {
             tokio::spawn(async move { self.asks(&server, message).await });
             return;
         }
+        if message.method() == Some("notifications/cancelled") {
+            // Its own requests only, under the id that the client knows.
+            let wanted = message.param(&["requestId"]).unwrap_or_default();
+            let ours = locked(&self.asked).iter().find_map(|(ours, asked)| match asked {
+                Asked::Server { server: by, id, .. } if *by == server && id == wanted => Some(ours.clone()),
+                _ => None,
+            });
+            if let Some(ours) = ours {
+                self.send(message.with(None, &[(&["requestId"], &ours)]));
+            }
+            return;
+        }
         if message.method() == Some("notifications/tools/list_changed") {
             // What a model reads next must be what is called next: look before the client does.
             if let Some(listing) = self.listings.get(&server) {

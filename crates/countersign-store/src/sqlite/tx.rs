@@ -5,8 +5,8 @@
 
 use super::StoreOptions;
 use super::approvals;
-use super::spin::soon;
 use super::fault::{Outcome, damaged, unreadable};
+use super::spin::soon;
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, int};
 use countersign_core::record::{Fault, FaultKind, Head, Sealed};

@@ -239,13 +239,15 @@ fn what_is_ambiguous_never_reaches_a_server() {
         assert!([-32700, -32600, -32602].contains(&code), "{answer:#}");
         assert!(answer["error"]["message"].as_str().unwrap().starts_with("countersign: "), "{answer:#}");
     }
+    // Without an id nobody could be told, and a careless server would run it.
+    client.send_line(br#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"echo","arguments":{}}}"#);
     client.call("echo", json!({}));
     client.finish(LIMIT);
     let reached = hostile.lines().iter().filter(|l| l.windows(10).any(|w| w == b"tools/call")).count();
     assert_eq!(reached, 1, "only the good call reached the server");
     let refused =
         ground.events("call.judged").into_iter().filter(|r| r["data"]["decision"] == "refused").count();
-    assert_eq!(refused, bad.len(), "each was recorded");
+    assert_eq!(refused, bad.len() + 1, "each was recorded");
     ground.the_log_is_whole();
 }
 
