@@ -89,9 +89,24 @@ pub fn this_process() -> Option<AgentProcess> {
     read(pid).map(|p| AgentProcess { pid, started: p.started, boot: boot_id() })
 }
 
-/// Whether a process that the store knows still lives. Of another boot none does.
+/// Whether a process that the store knows still lives. Of another boot none does, and one that only waits for its parent
+/// to look at its end does not either.
 pub fn lives(process: &AgentProcess) -> bool {
-    process.boot == boot_id() && read(process.pid).is_some_and(|p| p.started == process.started)
+    process.boot == boot_id()
+        && read(process.pid).is_some_and(|p| p.started == process.started)
+        && !has_ended(process.pid)
+}
+
+#[cfg(target_os = "linux")]
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next().map(str::to_owned));
+    matches!(state.as_deref(), None | Some("Z" | "X"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_ended(_pid: u32) -> bool {
+    false
 }
 
 fn ancestors(pid: u32) -> Vec<Process> {
