@@ -39,7 +39,9 @@ impl Door {
     ) -> Option<String> {
         let method = message.method()?.to_owned();
         if method != "tools/call" {
-            let target = Target { server, tool: method, is_tool: false, message: message.clone() };
+            // With a slash, so that no method is taken for a tool of that name.
+            let tool = if method.contains('/') { method } else { format!("/{method}") };
+            let target = Target { server, tool, is_tool: false, message: message.clone() };
             return self.perform(id, target, flight).await;
         }
         let tool = match parameters(message, self.bounds()) {

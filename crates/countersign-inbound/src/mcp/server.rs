@@ -108,6 +108,8 @@ impl Door {
             _ => FromServer::Deny,
         };
         let server = backend.launch.name.clone();
+        // With a slash, so that no method is taken for a tool of that name.
+        let slash = if method.contains('/') { "" } else { "/" };
         let parts = CallParts {
             call_id: CallId(self.parts.clock.fresh_id()),
             door: CallDoor::Mcp,
@@ -115,7 +117,7 @@ impl Door {
             session: self.session(),
             agent_id: None,
             tool_use_id: None,
-            tool: format!("mcp__{server}__{method}"),
+            tool: format!("mcp__{server}__{slash}{method}"),
             args,
             cwd: Some(self.parts.folder.clone()),
             served: Some(Box::new(Served {

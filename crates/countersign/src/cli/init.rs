@@ -7,7 +7,7 @@ use super::{Context, complain, exit, need_person, say, show, trust};
 use crate::config::Files;
 use crate::install::clients::{self, CLAUDE_CODE, CODEX, Client, GEMINI};
 use crate::install::manifest::{self, Manifest};
-use crate::install::{Step, apply, look, origin, settings, undo_settings};
+use crate::install::{Step, apply, look, origin, servers, settings, undo_settings};
 use crate::person;
 use crate::project::{FOLDER, Layer, Project};
 use crate::wire::{self, Acceptance, PROJECT_PIN, Wired};
@@ -332,8 +332,19 @@ impl Init {
             _ => (client.shared, shared),
         };
         let alone = client.local.is_none_or(|local| local == target);
-        let merged = settings::merge(&json, &wanted)
+        let mut merged = settings::merge(&json, &wanted)
             .with_context(|| format!("{} was left alone", root.join(target).display()))?;
+        let gate = servers::Wanted { program: &wanted.program, root: project.root_text() };
+        match client.servers {
+            // Hooks and servers in one file are one change.
+            None => {
+                let (with_gate, wrapped) = servers::wrap_json(&merged.json, &gate);
+                merged.changed |= wrapped.text.is_some();
+                merged.json = with_gate;
+                beside(client, &wrapped, remarks);
+            }
+            Some(path) => self.servers(client, project, &state, manifest, path, &gate, steps, remarks)?,
+        }
         remarks.extend(merged.remarks);
         if in_shared && target != client.shared {
             remarks.push(format!(
@@ -384,6 +395,58 @@ impl Init {
             ));
         }
         Ok(swapped)
+    }
+
+    /// Puts the gate in front of the servers that a client has in a file of their own.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what is known of the project goes in, what shall be done comes out"
+    )]
+    fn servers(
+        &self,
+        client: &'static Client,
+        project: &Project,
+        state: &Path,
+        manifest: &Manifest,
+        path: &str,
+        gate: &servers::Wanted<'_>,
+        steps: &mut Vec<Step>,
+        remarks: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let root = &project.root;
+        let Some(was) = look(root, path)? else { return Ok(()) };
+        let wrapped = servers::wrap(client, &was, gate)
+            .with_context(|| format!("{} was left alone", root.join(path).display()))?;
+        beside(client, &wrapped, remarks);
+        if wrapped.behind.is_empty() {
+            return Ok(());
+        }
+        let names = wrapped.behind.join(", ");
+        let Some(shall) = wrapped.text else {
+            steps.push(Step::stays(path, was, "its servers are behind the gate"));
+            return Ok(());
+        };
+        if !self.shared && servers::is_tracked(root, path) {
+            remarks.push(format!(
+                "{path} is in git, so its servers ({names}) were left as they are: the path of this binary would be everybody's. `countersign init --shared` puts the gate in front of them; or name them in a file of your own with `countersign mcp --server NAME -- CMD`"
+            ));
+            return Ok(());
+        }
+        let entry = manifest.entry(path);
+        let untouched = entry.is_some_and(|e| e.digest == manifest::digest(&was));
+        let origin = match entry.filter(|_| untouched).and_then(|e| e.before.as_ref()) {
+            Some(name) => manifest::kept(state, name)?,
+            None => servers::unwrap(client, &was)?.unwrap_or_else(|| was.clone()),
+        };
+        steps.push(Step {
+            path: path.to_owned(),
+            was: Some(was),
+            shall: Some(shall),
+            origin: Some(origin),
+            mode: 0o644,
+            remark: format!("the gate in front of {names}"),
+        });
+        Ok(())
     }
 
     fn show(&self, cx: &Context, project: &Project, plan: &Plan, acceptance: &Acceptance) {
@@ -673,6 +736,14 @@ fn trust_needed(client: &Client) -> &'static str {
         "runs them once you have told it to trust this folder. It lets a call run when a hook is killed or late"
     } else {
         "runs them once you have told it to trust this folder"
+    }
+}
+
+/// Names the servers that are not behind the gate.
+fn beside(client: &Client, wrapped: &servers::Wrapped, remarks: &mut Vec<String>) {
+    for (name, why) in &wrapped.beside {
+        let name = countersign_core::cleanse::clean_line(name, 100);
+        remarks.push(format!("the server {name} of {} is not behind the gate: {why}", client.shown));
     }
 }
 

@@ -156,7 +156,7 @@ impl Mcp {
             Some(name) => name.clone(),
             None => named(&self.command),
         };
-        if !name_fits(&name) {
+        if !crate::install::servers::name_fits(&name) {
             bail!(
                 "`{name}` cannot be the name of a server: use letters, digits, dashes and single underscores"
             );
@@ -176,17 +176,6 @@ impl Mcp {
         };
         Ok((start, backend))
     }
-}
-
-/// The client's own name of a server may hold what ours may not.
-fn name_fits(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        // Otherwise it would not be told from its tools' names (`mcp__<server>__<tool>`).
-        && !name.contains("__")
-        && !name.starts_with('_')
-        && !name.ends_with('_')
-        && name != "countersign"
 }
 
 /// The name of a typed server: its program's, or for programs that only run others that of what they run.
@@ -435,6 +424,7 @@ mod tests {
         ] {
             assert_eq!(of(&words), name, "{words:?}");
         }
+        use crate::install::servers::name_fits;
         assert!(name_fits("fs") && name_fits("My_Server") && !name_fits("a__b") && !name_fits("countersign"));
     }
 }

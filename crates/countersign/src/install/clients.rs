@@ -28,6 +28,8 @@ pub struct Client {
     pub local: Option<&'static str>,
     /// Settings of the project, which a team may commit.
     pub shared: &'static str,
+    /// The project's file of MCP servers, where it is not the settings file.
+    pub servers: Option<&'static str>,
     /// The events that are registered.
     pub slots: &'static [Slot],
     /// How an entry looks.
@@ -60,6 +62,7 @@ pub static CLAUDE_CODE: Client = Client {
     home: ".claude",
     local: Some(".claude/settings.local.json"),
     shared: ".claude/settings.json",
+    servers: Some(".mcp.json"),
     slots: &[
         about("PreToolUse", "pre"),
         about("PostToolUse", "post"),
@@ -83,6 +86,7 @@ pub static CODEX: Client = Client {
     home: ".codex",
     local: None,
     shared: ".codex/hooks.json",
+    servers: Some(".codex/config.toml"),
     slots: &[
         about("PreToolUse", "pre"),
         about("PermissionRequest", "permission"),
@@ -106,6 +110,7 @@ pub static GEMINI: Client = Client {
     home: ".gemini",
     local: None,
     shared: ".gemini/settings.json",
+    servers: None,
     slots: &[
         about("BeforeTool", "pre"),
         about("AfterTool", "post"),
@@ -156,4 +161,9 @@ impl Client {
 /// The client whose settings file this is.
 pub fn of_file(path: &str) -> Option<&'static Client> {
     ALL.into_iter().find(|c| c.files().any(|f| f == path))
+}
+
+/// The client whose file of servers this is.
+pub fn of_servers(path: &str) -> Option<&'static Client> {
+    ALL.into_iter().find(|c| c.servers == Some(path))
 }

@@ -7,6 +7,7 @@
 
 pub mod clients;
 pub mod manifest;
+pub mod servers;
 pub mod settings;
 
 use anyhow::{Context as _, bail};
@@ -109,7 +110,10 @@ pub fn origin(
     {
         return entry.before.as_ref().map(|name| manifest::kept(state, name)).transpose();
     }
-    let Some(rest) = settings::unmerge(client, &settings::read(was)?) else { return Ok(Some(was.clone())) };
+    let json = settings::read(was)?;
+    let hooks = settings::unmerge(client, &json);
+    let gate = servers::unwrap_json(hooks.as_ref().unwrap_or(&json));
+    let Some(rest) = gate.or(hooks) else { return Ok(Some(was.clone())) };
     let nothing = rest.as_object().is_some_and(<[_]>::is_empty);
     let made_by_us = entry.is_some_and(|e| e.before.is_none());
     Ok(if nothing && made_by_us { None } else { Some(settings::write(&rest)) })
@@ -219,10 +223,12 @@ pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest, only: &[&'stati
             }
         }
     }
-    if out.partial {
-        return out;
-    }
-    for entry in manifest.files.iter().filter(|f| clients::of_file(&f.path).is_none()) {
+    let partial = out.partial;
+    let undone = |entry: &&Entry| match clients::of_servers(&entry.path) {
+        Some(client) => !partial || only.contains(&client),
+        None => !partial,
+    };
+    for entry in manifest.files.iter().filter(|f| clients::of_file(&f.path).is_none()).filter(undone) {
         match undo_file(root, state, entry) {
             Ok(step) => out.steps.extend(step),
             Err(e) => out.problems.push(format!("{}: {e:#}", root.join(&entry.path).display())),
@@ -278,6 +284,26 @@ fn is_as_written(entry: &Entry, was: &[u8]) -> bool {
 
 fn undo_file(root: &Path, state: &Path, entry: &Entry) -> anyhow::Result<Option<Step>> {
     let Some(was) = look(root, &entry.path)? else { return Ok(None) };
+    if let Some(client) = clients::of_servers(&entry.path)
+        && !is_as_written(entry, &was)
+    {
+        // Without its project the gate would not start, and the servers would be gone.
+        let Some(shall) = servers::unwrap(client, &was)? else {
+            return Ok(Some(Step::stays(
+                &entry.path,
+                was,
+                "changed since init: the gate is not in it any more",
+            )));
+        };
+        return Ok(Some(Step {
+            path: entry.path.clone(),
+            was: Some(was),
+            origin: None,
+            shall: Some(shall),
+            mode: 0o644,
+            remark: "changed since init: only the gate is taken out".to_owned(),
+        }));
+    }
     if !is_as_written(entry, &was) {
         return Ok(Some(Step::stays(
             &entry.path,

@@ -65,7 +65,10 @@ fn a_server_that_dies_leaves_an_unknown_end_and_is_started_anew_once() {
         let mut client = ground.client(&ground.gated(&["--server", name], &hostile.server()));
         client.initialize_with("2025-06-18", json!({}));
         let answer = client.call(tool, json!({}));
-        assert!(is_error(&answer) && text(&answer).contains("[WITHHELD: outcome_unknown]"), "{tool}: {answer:#}");
+        assert!(
+            is_error(&answer) && text(&answer).contains("[WITHHELD: outcome_unknown]"),
+            "{tool}: {answer:#}"
+        );
         assert_eq!(text(&client.call("count", json!({}))), "1", "a fresh process");
         client.call(tool, json!({}));
         let again = client.call("count", json!({}));
@@ -91,7 +94,10 @@ fn a_second_answer_a_strangers_answer_and_garbage_go_nowhere() {
     assert!(rest.is_empty(), "{rest:?}");
     let notes = ground.events("log.note");
     for what in ["an answer to nothing that is open", "it went nowhere"] {
-        assert!(notes.iter().any(|n| n["data"]["text"].as_str().unwrap().contains(what)), "{what}: {notes:#?}");
+        assert!(
+            notes.iter().any(|n| n["data"]["text"].as_str().unwrap().contains(what)),
+            "{what}: {notes:#?}"
+        );
     }
     for tool in ["twice", "stranger", "garbage"] {
         assert_eq!(hostile.calls(tool), 1);
@@ -109,7 +115,16 @@ fn frame(chance: &mut Chance, nth: u64) -> Vec<u8> {
     };
     let tools = ["echo", "echo", "echo", "count", "fails", "refuses", "nothing_like_it", "digits"];
     let tool = tools[usize::try_from(chance.below(8)).unwrap()];
-    let arguments = ["{}", "{\"a\":1}", "{\"a\":1,\"a\":2}", "{\"b\":[1.50,null,\"\\u00e9\"]}", "[]", "{\"a\":\"\\ud800\"}", "null", "{\"n\":1e400}"];
+    let arguments = [
+        "{}",
+        "{\"a\":1}",
+        "{\"a\":1,\"a\":2}",
+        "{\"b\":[1.50,null,\"\\u00e9\"]}",
+        "[]",
+        "{\"a\":\"\\ud800\"}",
+        "null",
+        "{\"n\":1e400}",
+    ];
     let arguments = arguments[usize::try_from(chance.below(8)).unwrap()];
     let call = format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
@@ -164,11 +179,13 @@ fn frames_that_reach_a_server_are_calls_that_were_recorded() {
     }
     client.finish(LIMIT);
     let reached = hostile.lines().into_iter().filter(|line| {
-        serde_json::from_slice::<Value>(line).is_ok_and(|m| m["method"] == "tools/call" && m.get("id").is_some())
+        serde_json::from_slice::<Value>(line)
+            .is_ok_and(|m| m["method"] == "tools/call" && m.get("id").is_some())
     });
     let reached = reached.count();
     let allowed = ground.events("call.judged").into_iter().filter(|r| {
-        r["data"]["decision"] == "allowed" && r["data"]["tool_name"].as_str().unwrap().starts_with("mcp__odd__")
+        r["data"]["decision"] == "allowed"
+            && r["data"]["tool_name"].as_str().unwrap().starts_with("mcp__odd__")
     });
     let allowed = allowed.filter(|r| !r["data"]["tool_name"].as_str().unwrap().contains('/')).count();
     println!("{frames} frames: {reached} calls reached the server, {allowed} are recorded as let through");
@@ -221,7 +238,8 @@ fn killed_gateways_run_nothing_twice() {
         let victim = match chance.below(3) {
             0 => {
                 // Its server, and the gateway a little later.
-                let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+                let text =
+                    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
                 text.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(pid)
             }
             _ => pid,
@@ -258,9 +276,13 @@ fn killed_gateways_run_nothing_twice() {
     let all = seen.len();
     seen.sort();
     seen.dedup();
-    println!("{gateways} gateways killed: {all} calls reached the server, {} questions were left", waiting.len());
+    println!(
+        "{gateways} gateways killed: {all} calls reached the server, {} questions were left",
+        waiting.len()
+    );
     assert_eq!(all, seen.len(), "something ran twice");
     ground.the_log_is_whole();
-    let open = ground.events("call.finished").into_iter().filter(|r| r["data"]["outcome"] == "unknown").count();
+    let open =
+        ground.events("call.finished").into_iter().filter(|r| r["data"]["outcome"] == "unknown").count();
     assert!(open > 0, "nothing was lost: the test kills too late");
 }

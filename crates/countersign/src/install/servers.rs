@@ -1,0 +1,266 @@
+//! The MCP servers that a client has in a project: putting the gate in front of each, and taking it away again.
+//!
+//! A server on standard streams keeps its entry; only its command becomes ours, with the old one behind `--`, so that
+//! whoever reads the file sees what runs, and undoing needs nothing else. Servers in the user's own files are left alone.
+
+use super::clients::Client;
+use super::settings;
+use anyhow::Context as _;
+use countersign_core::json::Json;
+use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+/// What our entries begin with, and how the gate is asked for.
+pub struct Wanted<'a> {
+    /// Absolute path of our binary.
+    pub program: &'a str,
+    /// Root of the project.
+    pub root: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Wrapped {
+    /// The file's text then; `None` when nothing changes.
+    pub text: Option<Vec<u8>>,
+    /// Servers behind the gate.
+    pub behind: Vec<String>,
+    /// Servers that are not, and why.
+    pub beside: Vec<(String, &'static str)>,
+}
+
+/// One entry as both forms of file have it.
+struct Launch {
+    command: String,
+    args: Vec<String>,
+}
+
+impl Launch {
+    /// The command behind ours, if the entry is ours.
+    fn inner(&self) -> Option<Launch> {
+        let ours = self.command.rsplit('/').next() == Some("countersign");
+        let at = self.args.iter().position(|a| a == "--")?;
+        let gate = self.args.first().is_some_and(|a| a == "mcp");
+        let mut rest = self.args.get(at + 1..)?.iter().cloned();
+        let command = rest.next().filter(|_| ours && gate)?;
+        Some(Launch { command, args: rest.collect() })
+    }
+
+    fn behind(&self, name: &str, wanted: &Wanted<'_>) -> Launch {
+        let own = self.inner();
+        let inner = own.as_ref().unwrap_or(self);
+        let gate = ["mcp", "--project", wanted.root, "--server", name, "--"].map(str::to_owned);
+        let args = gate.into_iter().chain([inner.command.clone()]).chain(inner.args.iter().cloned());
+        Launch { command: wanted.program.to_owned(), args: args.collect() }
+    }
+}
+
+/// Whether the gate can know a server by the client's name of it: hooks name its tools by that.
+pub fn name_fits(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        // Otherwise it would not be told from its tools' names (`mcp__<server>__<tool>`).
+        && !name.contains("__")
+        && !name.starts_with('_')
+        && !name.ends_with('_')
+        && name != "countersign"
+}
+
+const NO_COMMAND: &str = "it is not started on standard streams";
+const NO_NAME: &str = "its name cannot be used; letters, digits, dashes and single underscores can";
+const OWN: &str = "it is the gate already";
+
+/// What is to be done with one entry: another launch, or why not.
+fn change(name: &str, launch: Option<Launch>, wanted: &Wanted<'_>) -> Result<Launch, &'static str> {
+    let launch = launch.ok_or(NO_COMMAND)?;
+    // Somebody's own `countersign mcp` without a command behind it.
+    if launch.command.rsplit('/').next() == Some("countersign") && launch.inner().is_none() {
+        return Err(OWN);
+    }
+    if name_fits(name) { Ok(launch.behind(name, wanted)) } else { Err(NO_NAME) }
+}
+
+fn json_launch(entry: &Json) -> Option<Launch> {
+    let args = match entry.get("args") {
+        None => Vec::new(),
+        Some(args) => {
+            args.as_array()?.iter().map(|a| a.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
+    };
+    Some(Launch { command: entry.text("command")?.to_owned(), args })
+}
+
+/// Changes each entry of `mcpServers`. `by` gives another launch or leaves it.
+fn each_json(json: &mut Json, mut by: impl FnMut(&str, Option<Launch>) -> Option<Launch>) {
+    let Some(Json::Object(servers)) = json.get_mut("mcpServers") else { return };
+    for (name, entry) in servers {
+        if let Some(launch) = by(name, json_launch(entry)) {
+            entry.set("command", Json::str(launch.command));
+            // An entry without arguments had none to begin with.
+            match launch.args.is_empty() && entry.get("args").is_none() {
+                true => {}
+                false => entry.set("args", Json::strings(&launch.args)),
+            }
+        }
+    }
+}
+
+/// Puts the gate in front of the servers of a JSON file.
+pub fn wrap_json(json: &Json, wanted: &Wanted<'_>) -> (Json, Wrapped) {
+    let (mut out, mut wrapped) = (json.clone(), Wrapped::default());
+    each_json(&mut out, |name, launch| match change(name, launch, wanted) {
+        Ok(launch) => {
+            wrapped.behind.push(name.to_owned());
+            Some(launch)
+        }
+        Err(why) => {
+            wrapped.beside.push((name.to_owned(), why));
+            None
+        }
+    });
+    if out != *json {
+        wrapped.text = Some(settings::write(&out));
+    }
+    (out, wrapped)
+}
+
+/// Takes the gate away again; `None` when it stands in front of none.
+pub fn unwrap_json(json: &Json) -> Option<Json> {
+    let mut out = json.clone();
+    each_json(&mut out, |_, launch| launch?.inner());
+    (out != *json).then_some(out)
+}
+
+fn toml_launch(entry: &dyn TableLike) -> Option<Launch> {
+    let args = match entry.get("args") {
+        None => Vec::new(),
+        Some(args) => {
+            args.as_array()?.iter().map(|a| a.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
+    };
+    Some(Launch { command: entry.get("command")?.as_str()?.to_owned(), args })
+}
+
+/// A key that is there keeps its comments.
+fn put(entry: &mut dyn TableLike, key: &str, value: Item) {
+    match entry.get_mut(key) {
+        Some(item) => *item = value,
+        None => {
+            entry.insert(key, value);
+        }
+    }
+}
+
+/// The same for `[mcp_servers.NAME]`; comments and order stay.
+fn each_toml(document: &mut DocumentMut, mut by: impl FnMut(&str, Option<Launch>) -> Option<Launch>) -> bool {
+    let mut changed = false;
+    let servers = document.get_mut("mcp_servers").and_then(Item::as_table_like_mut);
+    let Some(servers) = servers else { return false };
+    for (name, item) in servers.iter_mut() {
+        let Some(entry) = item.as_table_like_mut() else { continue };
+        let Some(launch) = by(name.get(), toml_launch(entry)) else { continue };
+        let mut args = toml_edit::Array::new();
+        launch.args.iter().for_each(|arg| args.push(arg.as_str()));
+        let same = toml_launch(entry).is_some_and(|l| l.command == launch.command && l.args == launch.args);
+        if !same {
+            put(entry, "command", toml_edit::value(launch.command));
+            if !(launch.args.is_empty() && entry.get("args").is_none()) {
+                put(entry, "args", Item::Value(Value::Array(args)));
+            }
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Puts the gate in front of the servers of a TOML file.
+pub fn wrap_toml(text: &str, wanted: &Wanted<'_>) -> anyhow::Result<Wrapped> {
+    let mut document: DocumentMut = text.parse().context("it is not TOML that can be read")?;
+    let mut wrapped = Wrapped::default();
+    let changed = each_toml(&mut document, |name, launch| match change(name, launch, wanted) {
+        Ok(launch) => {
+            wrapped.behind.push(name.to_owned());
+            Some(launch)
+        }
+        Err(why) => {
+            wrapped.beside.push((name.to_owned(), why));
+            None
+        }
+    });
+    wrapped.text = changed.then(|| document.to_string().into_bytes());
+    Ok(wrapped)
+}
+
+/// A client's file with the gate taken away again; `None` when it stands in front of nothing in it.
+pub fn unwrap(client: &Client, bytes: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
+    if client.servers.is_some_and(|f| f.ends_with(".toml")) {
+        let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+        let mut document: DocumentMut = text.parse().context("it is not TOML that can be read")?;
+        let changed = each_toml(&mut document, |_, launch| launch?.inner());
+        return Ok(changed.then(|| document.to_string().into_bytes()));
+    }
+    Ok(unwrap_json(&settings::read(bytes)?).map(|json| settings::write(&json)))
+}
+
+/// Puts the gate in front of the servers of a client's file.
+pub fn wrap(client: &Client, bytes: &[u8], wanted: &Wanted<'_>) -> anyhow::Result<Wrapped> {
+    if client.servers.is_some_and(|f| f.ends_with(".toml")) {
+        return wrap_toml(std::str::from_utf8(bytes).context("it is not UTF-8")?, wanted);
+    }
+    Ok(wrap_json(&settings::read(bytes)?, wanted).1)
+}
+
+/// Whether git keeps a file of the project: an absolute path of ours in it would be everybody's. The index is searched
+/// for the name, and no program is run.
+pub fn is_tracked(root: &std::path::Path, path: &str) -> bool {
+    let index = std::fs::read(root.join(".git/index")).unwrap_or_default();
+    index.windows(path.len()).any(|w| w == path.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clients::{CLAUDE_CODE, CODEX};
+    use super::*;
+
+    const WANTED: Wanted<'_> = Wanted { program: "/opt/countersign", root: "/shop" };
+
+    #[test]
+    fn entries_of_json_keep_everything_else() {
+        let text = r#"{"mcpServers":{"fs":{"command":"npx","args":["-y","fs"],"env":{"A":"1"}},"bare":{"command":"x"},"web":{"url":"https://e"},"a__b":{"command":"y"}},"n":1.0}"#;
+        let json = settings::read(text.as_bytes()).unwrap();
+        let (out, wrapped) = wrap_json(&json, &WANTED);
+        let fs = out.get("mcpServers").unwrap().get("fs").unwrap();
+        assert_eq!(
+            fs.canonical(),
+            r#"{"args":["mcp","--project","/shop","--server","fs","--","npx","-y","fs"],"command":"/opt/countersign","env":{"A":"1"}}"#
+        );
+        assert_eq!(wrapped.behind, ["fs", "bare"]);
+        let beside: Vec<&str> = wrapped.beside.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(beside, ["web", "a__b"]);
+        assert!(wrap_json(&out, &WANTED).1.text.is_none(), "twice is once");
+        let moved = Wanted { program: "/usr/bin/countersign", root: "/shop" };
+        let (again, _) = wrap_json(&out, &moved);
+        let args =
+            again.get("mcpServers").unwrap().get("fs").unwrap().get("args").unwrap().as_array().unwrap();
+        assert_eq!(args.len(), 9, "never behind itself");
+        let back = unwrap_json(&out).unwrap();
+        assert_eq!(back.get("mcpServers").unwrap().get("fs"), json.get("mcpServers").unwrap().get("fs"));
+        assert!(unwrap_json(&json).is_none());
+    }
+
+    #[test]
+    fn entries_of_toml_keep_comments_and_order() {
+        let text = "# mine\nmodel = \"m\"\n\n[mcp_servers.fs]\n# the files\ncommand = \"npx\"\nargs = [\"-y\", \"fs\"]\nenv = { A = \"1\" }\n\n[mcp_servers.web]\nurl = \"https://e\"\n";
+        let out = wrap(&CODEX, text.as_bytes(), &WANTED).unwrap();
+        let new = String::from_utf8(out.text.unwrap()).unwrap();
+        assert!(
+            new.contains("# mine")
+                && new.contains("# the files")
+                && new.contains("\"--server\", \"fs\", \"--\", \"npx\""),
+            "{new}"
+        );
+        assert!(wrap(&CODEX, new.as_bytes(), &WANTED).unwrap().text.is_none());
+        let back = String::from_utf8(unwrap(&CODEX, new.as_bytes()).unwrap().unwrap()).unwrap();
+        assert_eq!(back, text);
+        assert!(unwrap(&CLAUDE_CODE, b"{}").unwrap().is_none());
+    }
+}
