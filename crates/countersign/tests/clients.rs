@@ -388,3 +388,65 @@ fn broken(ground: &Ground) {
         }
     }
 }
+
+const MCP: &str = "{\"mcpServers\":{\"fs\":{\"command\":\"npx\",\"args\":[\"-y\",\"fs\"],\"env\":{\"A\":\"1\"}},\t\"web\":{\"url\":\"https://e\"}}}";
+const CODEX_CONFIG: &str = "# mine\nmodel = \"m\"\n\n[mcp_servers.fs]\n# the files\ncommand = \"npx\"\nargs = [\"-y\", \"fs\"]\n";
+
+/// Each client, its file of servers and what stands there.
+fn servers() -> [(&'static str, &'static str, &'static str); 3] {
+    [("claude-code", ".mcp.json", MCP), ("codex", ".codex/config.toml", CODEX_CONFIG), ("gemini", GEMINI, MCP)]
+}
+
+#[test]
+fn the_gate_goes_in_front_of_servers_and_away_again() {
+    for (client, file, text) in servers() {
+        let ground = Ground::new();
+        ground.put(file, text);
+        let before = project(&ground);
+        let init = ["init", "--yes", "--enforce", "--client", client];
+        let said = ground.ok(&init);
+        let new = ground.text(file);
+        for part in ["countersign", "\"--server\"", "\"--\"", "\"npx\"", ground.root.to_str().unwrap()] {
+            assert!(new.contains(part), "{part}: {new}");
+        }
+        if file != ".codex/config.toml" {
+            assert!(said.contains("the server web of") && new.contains("https://e"), "{said}");
+        } else {
+            assert!(new.contains("# the files"), "{new}");
+        }
+        ground.ok(&init);
+        assert_eq!(ground.text(file), new, "{client}: twice is once");
+        assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+        assert_eq!(project(&ground), before, "{client}: to the byte");
+    }
+}
+
+#[test]
+fn what_others_changed_in_servers_since_stays() {
+    for (client, file, text) in servers() {
+        let ground = Ground::new();
+        ground.put(file, text);
+        ground.ok(&["init", "--yes", "--enforce", "--client", client]);
+        let (from, to) = if file.ends_with(".toml") { ("\"m\"", "\"n\"") } else { ("https://e", "https://f") };
+        ground.put(file, &ground.text(file).replace(from, to));
+        assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+        let left = ground.text(file);
+        assert!(left.contains(to) && left.contains("npx") && !left.contains("countersign"), "{client}: {left}");
+    }
+}
+
+/// A file that a team shares is changed only when that is said.
+#[test]
+fn servers_in_git_are_left_alone_unless_shared() {
+    let ground = Ground::new();
+    ground.put(".mcp.json", MCP);
+    ground.put(".git/index", "DIRC...\0.mcp.json\0");
+    let said = ground.ok(&["init", "--yes", "--enforce", "--client", "claude-code"]);
+    assert!(said.contains(".mcp.json is in git") && said.contains("init --shared"), "{said}");
+    assert_eq!(ground.text(".mcp.json"), MCP);
+    let (code, said) = ground.person(&["init", "--yes", "--shared", "--client", "claude-code"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(ground.text(".mcp.json").contains("countersign"));
+    assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+    assert_eq!(ground.text(".mcp.json"), MCP);
+}

@@ -1,0 +1,108 @@
+//! The real Claude Code with a real server behind the gate: a call that hook and gateway both see is one call to people.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "a broken test must fail at once, and the bench is shared"
+)]
+
+#[path = "claude/bench.rs"]
+mod bench;
+
+use bench::Bench;
+use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::mcp::Server;
+use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const ASKS: &str = r#"
+@tier("soft") @rule_id("ask_me") @severity("medium") @approval_timeout_s("600") @summary("asks")
+forbid (principal, action == Agent::Action::"write_file", resource) when { context.file_path like "*ask*" };
+"#;
+
+/// The filesystem server in the project's own list, and the gate put in front of it by `init`.
+fn ground() -> (Arc<Bench>, PathBuf) {
+    let bench = Bench::enforcing();
+    let project = bench.project();
+    let servers = json!({ "mcpServers": { "fs": Server::filesystem(&project).json() } });
+    std::fs::write(project.join(".mcp.json"), servers.to_string()).unwrap();
+    std::fs::write(project.join(".countersign/policy/soft.cedar"), ASKS).unwrap();
+    bench.person(&["trust", "accept", "project", "--yes"]);
+    bench.person(&["init", "--yes"]);
+    let text = std::fs::read_to_string(project.join(".mcp.json")).unwrap();
+    assert!(text.contains("\"--server\""), "{text}");
+    (bench, project)
+}
+
+fn options(bench: &Bench, model: &ScriptedModel) -> countersign_testkit::client::RunOptions {
+    let config = bench.project().join(".mcp.json");
+    bench
+        .options(model)
+        .arg("--mcp-config")
+        .arg(config.to_str().unwrap())
+        .arg("--strict-mcp-config")
+        .arg("--allowedTools")
+        .arg("mcp__fs__write_file")
+}
+
+fn write(path: &str, content: &str) -> Turn {
+    Turn::tool("mcp__fs__write_file", json!({ "path": path, "content": content }))
+}
+
+fn of(bench: &Bench, event: &str, door: &str) -> Vec<Value> {
+    let all = bench.records().into_iter();
+    let writes = |r: &Value| r["data"]["tool_name"] == "mcp__fs__write_file" && r["data"]["door"] == door;
+    all.filter(|r| r["event"] == event && writes(r)).collect()
+}
+
+/// DECISIONS 6, "Hook and gateway together".
+#[test]
+fn one_yes_answers_a_call_that_both_doors_see() {
+    let (bench, project) = ground();
+    let file = project.join("ask.txt");
+    let model = ScriptedModel::start(Script::new([write(file.to_str().unwrap(), "once")]));
+    let running = ClaudeCode::find().spawn(&options(&bench, &model));
+    let id = bench.asked();
+    assert!(!file.exists());
+    bench.person(&["approve", &id, "--yes"]);
+    running.wait().expect_success();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "once");
+    let asked = bench.records().into_iter().filter(|r| r["event"] == "approval_requested").count();
+    assert_eq!(asked, 1, "one call, one question");
+    let hook = of(&bench, "call.judged", "hook").into_iter().find(|r| r["data"]["decision"] == "allowed").unwrap();
+    let gateway = of(&bench, "call.judged", "mcp");
+    assert_eq!(gateway.len(), 1, "{gateway:#?}");
+    assert_eq!(gateway[0]["data"]["joins"], hook["call_id"]);
+    assert_eq!(gateway[0]["data"]["decision"], "allowed");
+    bench.the_log_is_whole();
+}
+
+/// One rule for every way of writing, in the real client: its own tool, its shell, a server's tool.
+#[test]
+fn one_rule_refuses_every_way_of_writing() {
+    let (bench, project) = ground();
+    let rule = r#"
+@tier("hard") @rule_id("no_ledger") @summary("nobody writes the ledger")
+forbid (principal, action == Agent::Action::"write_file", resource) when { context.file_path like "*/ledger.csv" };
+"#;
+    std::fs::write(project.join(".countersign/policy/hard.cedar"), rule).unwrap();
+    bench.person(&["trust", "accept", "project", "--yes"]);
+    let ledger = project.join("ledger.csv");
+    let path = ledger.to_str().unwrap();
+    let model = ScriptedModel::start(Script::new([
+        Turn::tool("Write", json!({ "file_path": path, "content": "x" })),
+        Turn::tool("Bash", json!({ "command": "echo x > ledger.csv", "description": "d" })),
+        write(path, "x"),
+    ]));
+    ClaudeCode::find().run(&options(&bench, &model)).expect_success();
+    let results = model.tool_results();
+    assert_eq!(results.len(), 3);
+    for result in results {
+        assert!(result.is_error && result.text.contains("rules=no_ledger"), "{result:?}");
+    }
+    assert!(!ledger.exists());
+}
