@@ -114,6 +114,8 @@ pub struct Served {
 pub enum Surface {
     /// A tool, by the digest of its listing; `None` when the server lists no such tool.
     Tool(Option<Digest>),
+    /// A tool of a server whose listing could not be looked at.
+    Unseen,
     /// Another method of the protocol.
     Method,
 }

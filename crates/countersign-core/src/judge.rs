@@ -352,6 +352,10 @@ fn untrusted(served: &Served, trust: &Trust) -> Option<Judgement> {
     }
     match (served.surface, trust.tool) {
         (Surface::Method, _) => None,
+        (Surface::Unseen, _) => {
+            let reason = Clean::fixed("the server cannot be reached: what it lists could not be looked at");
+            Some(Judgement::refuse(Code::ServerUnavailable, Step::Ready, reason))
+        }
         // Added since, and hidden until somebody accepts it.
         (Surface::Tool(_), None) => absent(),
         (Surface::Tool(now), accepted) if now == accepted => None,

@@ -73,7 +73,8 @@ fn one_yes_answers_a_call_that_both_doors_see() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "once");
     let asked = bench.records().into_iter().filter(|r| r["event"] == "approval_requested").count();
     assert_eq!(asked, 1, "one call, one question");
-    let hook = of(&bench, "call.judged", "hook").into_iter().find(|r| r["data"]["decision"] == "allowed").unwrap();
+    let hook =
+        of(&bench, "call.judged", "hook").into_iter().find(|r| r["data"]["decision"] == "allowed").unwrap();
     let gateway = of(&bench, "call.judged", "mcp");
     assert_eq!(gateway.len(), 1, "{gateway:#?}");
     assert_eq!(gateway[0]["data"]["joins"], hook["call_id"]);

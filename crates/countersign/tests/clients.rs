@@ -390,11 +390,16 @@ fn broken(ground: &Ground) {
 }
 
 const MCP: &str = "{\"mcpServers\":{\"fs\":{\"command\":\"npx\",\"args\":[\"-y\",\"fs\"],\"env\":{\"A\":\"1\"}},\t\"web\":{\"url\":\"https://e\"}}}";
-const CODEX_CONFIG: &str = "# mine\nmodel = \"m\"\n\n[mcp_servers.fs]\n# the files\ncommand = \"npx\"\nargs = [\"-y\", \"fs\"]\n";
+const CODEX_CONFIG: &str =
+    "# mine\nmodel = \"m\"\n\n[mcp_servers.fs]\n# the files\ncommand = \"npx\"\nargs = [\"-y\", \"fs\"]\n";
 
 /// Each client, its file of servers and what stands there.
 fn servers() -> [(&'static str, &'static str, &'static str); 3] {
-    [("claude-code", ".mcp.json", MCP), ("codex", ".codex/config.toml", CODEX_CONFIG), ("gemini", GEMINI, MCP)]
+    [
+        ("claude-code", ".mcp.json", MCP),
+        ("codex", ".codex/config.toml", CODEX_CONFIG),
+        ("gemini", GEMINI, MCP),
+    ]
 }
 
 #[test]
@@ -427,11 +432,15 @@ fn what_others_changed_in_servers_since_stays() {
         let ground = Ground::new();
         ground.put(file, text);
         ground.ok(&["init", "--yes", "--enforce", "--client", client]);
-        let (from, to) = if file.ends_with(".toml") { ("\"m\"", "\"n\"") } else { ("https://e", "https://f") };
+        let (from, to) =
+            if file.ends_with(".toml") { ("\"m\"", "\"n\"") } else { ("https://e", "https://f") };
         ground.put(file, &ground.text(file).replace(from, to));
         assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
         let left = ground.text(file);
-        assert!(left.contains(to) && left.contains("npx") && !left.contains("countersign"), "{client}: {left}");
+        assert!(
+            left.contains(to) && left.contains("npx") && !left.contains("countersign"),
+            "{client}: {left}"
+        );
     }
 }
 

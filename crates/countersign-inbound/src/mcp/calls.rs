@@ -144,8 +144,10 @@ impl Door {
         // Judged, shown, recorded and sent is this one value (DECISIONS row 4).
         let args = redact_arguments(&args).unwrap_or(args);
         let surface = if target.is_tool {
-            let looked = self.surface(target.server).await;
-            Surface::Tool(looked.and_then(|l| l.surface.tools.get(&target.tool).copied()))
+            match self.surface(target.server).await {
+                Some(looked) => Surface::Tool(looked.surface.tools.get(&target.tool).copied()),
+                None => Surface::Unseen,
+            }
         } else {
             Surface::Method
         };

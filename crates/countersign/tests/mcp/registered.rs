@@ -1,1 +1,211 @@
-//! later
+//! Servers of `servers.toml`: accepted before they are started, started as they were accepted, and their own requests.
+
+use crate::ground::{Ground, LIMIT, is_error, text};
+use countersign_testkit::mcp::{Server, hostile::Hostile};
+use serde_json::{Value, json};
+
+/// P-38: what arrives in a file starts nothing.
+#[test]
+fn nothing_is_started_that_nobody_accepted() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    ground.register(&[("odd", &hostile.server())]);
+    let mut client = ground.registered(&[]);
+    client.initialize_with("2025-06-18", json!({}));
+    let refused = client.call("odd__count", json!({}));
+    assert!(is_error(&refused), "{refused:#}");
+    assert!(client.errors().contains("was never accepted"), "{}", client.errors());
+    client.finish(LIMIT);
+    assert!(hostile.lines().is_empty(), "it was started");
+    ground.person(&["trust", "accept", "odd", "--yes"]);
+    let mut client = ground.registered(&["--server", "odd"]);
+    client.initialize_with("2025-06-18", json!({}));
+    assert_eq!(text(&client.call("count", json!({}))), "1", "its own names");
+    client.finish(LIMIT);
+    // Started in another way it is another server, whatever it is called.
+    let before = hostile.lines().len();
+    ground.register(&[("odd", &hostile.clone().paging(5).server())]);
+    let mut client = ground.registered(&[]);
+    client.initialize_with("2025-06-18", json!({}));
+    assert!(text(&client.call("odd__count", json!({}))).contains("code=untrusted_server"));
+    client.finish(LIMIT);
+    assert_eq!(hostile.lines().len(), before);
+    assert!(ground.said(&["trust", "list"]).contains("changed since it was accepted"));
+    ground.the_log_is_whole();
+}
+
+/// gateway.md 3.2: a child gets what it was given, and neutral variables.
+#[test]
+fn a_server_gets_its_own_environment_and_nothing_else() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let out = ground.root.join("environment");
+    let script = ground.write(
+        "start.sh",
+        &format!("env > '{}'\nexec python3 {}\n", out.display(), quoted(&hostile.server().args)),
+    );
+    let toml = format!(
+        "version = 1\n[[servers]]\nname = \"odd\"\ncommand = \"/bin/sh\"\nargs = [{:?}]\nenv = {{ GIVEN = \"yes\", TAKEN = {{ from_env = \"HOME\" }} }}\n[[servers]]\nname = \"unset\"\ncommand = \"/bin/true\"\nenv = {{ A = {{ from_env = \"NOT_SET\" }} }}\n",
+        script.display()
+    );
+    ground.write(".countersign/servers.toml", &toml);
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    ground.person(&["trust", "accept", "odd", "--yes"]);
+    let (code, said) = ground.try_person(&["trust", "accept", "unset", "--yes"]);
+    assert!(code != Some(0) && said.contains("NOT_SET"), "{said}");
+    std::fs::remove_file(&out).unwrap();
+    let mut client = ground.registered(&["--server", "odd"]);
+    client.initialize_with("2025-06-18", json!({}));
+    client.call("echo", json!({}));
+    client.finish(LIMIT);
+    let environment = std::fs::read_to_string(out).unwrap();
+    let mut names: Vec<&str> =
+        environment.lines().filter_map(|l| l.split_once('=').map(|(n, _)| n)).collect();
+    names.sort_unstable();
+    names.retain(|n| !["_", "SHLVL", "OLDPWD", "PWD"].contains(n));
+    assert_eq!(names, ["GIVEN", "HOME", "PATH", "TAKEN"]);
+    assert!(
+        environment.contains("GIVEN=yes")
+            && environment.contains(&format!("TAKEN={}", ground.home.display()))
+    );
+}
+
+fn quoted(args: &[String]) -> String {
+    args.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(" ")
+}
+
+fn one(ground: &Ground, hostile: &Hostile, more: &str) {
+    let server = hostile.server();
+    let toml = format!(
+        "version = 1\n[[servers]]\nname = \"odd\"\ncommand = {:?}\nargs = {:?}\n{more}",
+        server.command, server.args
+    );
+    ground.write(".countersign/servers.toml", &toml);
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    ground.person(&["trust", "accept", "odd", "--yes"]);
+}
+
+#[test]
+fn configuration_takes_tools_away_raises_tiers_and_bounds_calls() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let more = "blocked_tools = [\"e*\"]\ntiers = { count = \"destructive\" }\ntimeout_ms = 500\n";
+    one(&ground, &hostile, more);
+    let mut client = ground.registered(&[]);
+    client.initialize_with("2025-06-18", json!({}));
+    let listed: Value = serde_json::from_slice(&client.request(json!({ "method": "tools/list" }))).unwrap();
+    let names = listed["result"].to_string();
+    assert!(!names.contains("odd__echo") && names.contains("odd__count"));
+    assert!(text(&client.call("odd__echo", json!({}))).contains("code=unknown_tool"));
+    assert!(text(&client.call("odd__nothing", json!({}))).contains("code=unknown_tool"), "one wording");
+    let destroys = client.call("odd__count", json!({}));
+    assert!(text(&destroys).contains("level_denies_destructive"), "{destroys:#}");
+    let late = client.call("odd__mute", json!({}));
+    assert!(text(&late).contains("[WITHHELD: server_timeout]"), "{late:#}");
+    client.finish(LIMIT);
+    assert_eq!((hostile.calls("echo"), hostile.calls("count"), hostile.calls("mute")), (0, 0, 1));
+    let finished = ground.events("call.finished");
+    assert!(
+        finished.iter().any(|r| r["data"]["code"] == "server_timeout" && r["data"]["outcome"] == "unknown")
+    );
+    ground.the_log_is_whole();
+}
+
+/// NAMES 1.2: what a server asks of the client is denied, asked about or passed, as configuration says.
+#[test]
+fn requests_of_a_server_are_decisions_too() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    one(&ground, &hostile, "roots = \"pass\"\n");
+    let mut client = ground.registered(&[]);
+    client.initialize();
+    // Denied by default: the client never sees it.
+    let sampled = client.call("odd__samples", json!({}));
+    assert!(
+        text(&sampled).contains("-32010") && text(&sampled).contains("server_request_denied")
+            || text(&sampled).contains("code=hard"),
+        "{sampled:#}"
+    );
+    // Passed: the client answers, and the right server gets the answer.
+    let call = json!({ "jsonrpc": "2.0", "id": 70, "method": "tools/call", "params": { "name": "odd__roots", "arguments": {} } });
+    client.send_line(call.to_string().as_bytes());
+    let is = |what: &'static str| move |line: &[u8]| String::from_utf8_lossy(line).contains(what);
+    let asked: Value = serde_json::from_slice(&client.recv_where(LIMIT, is("\"roots/list\""))).unwrap();
+    let answer =
+        json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": [{ "uri": "file:///x" }] } });
+    client.send_line(answer.to_string().as_bytes());
+    let told: Value = serde_json::from_slice(&client.answer(&json!(70))).unwrap();
+    assert!(text(&told).contains("file:///x"), "{told:#}");
+    // Asked about by default: a person first, then the client's user.
+    let call = json!({ "jsonrpc": "2.0", "id": 71, "method": "tools/call", "params": { "name": "odd__elicits", "arguments": {} } });
+    client.send_line(call.to_string().as_bytes());
+    ground.person(&["approve", &ground.question(), "--yes"]);
+    let asked: Value =
+        serde_json::from_slice(&client.recv_where(LIMIT, is("\"elicitation/create\""))).unwrap();
+    let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "action": "accept", "content": { "ok": "from the user" } } });
+    client.send_line(answer.to_string().as_bytes());
+    let told: Value = serde_json::from_slice(&client.answer(&json!(71))).unwrap();
+    assert!(text(&told).contains("from the user"), "{told:#}");
+    client.finish(LIMIT);
+    assert!(!ground.judged("mcp__odd__sampling/createMessage").is_empty());
+    ground.the_log_is_whole();
+}
+
+#[test]
+fn several_servers_speak_as_one() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let everything = Server::everything();
+    ground.register(&[("odd", &hostile.server()), ("every", &everything)]);
+    for name in ["odd", "every"] {
+        ground.person(&["trust", "accept", name, "--yes"]);
+    }
+    let mut client = ground.registered(&[]);
+    let hello = client.initialize_with("2025-06-18", json!({}));
+    assert_eq!(hello["result"]["serverInfo"]["name"], "countersign");
+    assert!(hello["result"]["capabilities"]["prompts"].is_object());
+    let listed: Value = serde_json::from_slice(&client.request(json!({ "method": "tools/list" }))).unwrap();
+    let names = listed["result"].to_string();
+    assert!(names.contains("\"odd__count\"") && names.contains("\"every__echo\""));
+    assert_eq!(text(&client.call("every__echo", json!({ "message": "x" }))), "Echo: x");
+    assert_eq!(text(&client.call("odd__count", json!({}))), "1");
+    let ask = |client: &mut countersign_testkit::mcp::McpClient, method: &str, params: Value| -> Value {
+        serde_json::from_slice(&client.request(json!({ "method": method, "params": params }))).unwrap()
+    };
+    let prompts = ask(&mut client, "prompts/list", json!({}));
+    assert!(prompts["result"].to_string().contains("every__args-prompt"));
+    let prompt = ask(
+        &mut client,
+        "prompts/get",
+        json!({ "name": "every__args-prompt", "arguments": { "city": "Rome" } }),
+    );
+    assert!(prompt["result"]["messages"].to_string().contains("Rome"), "{prompt:#}");
+    let resources = ask(&mut client, "resources/list", json!({}));
+    let uri = resources["result"]["resources"][0]["uri"].clone();
+    let read = ask(&mut client, "resources/read", json!({ "uri": uri }));
+    assert!(read["result"]["contents"][0]["uri"] == uri, "{read:#}");
+    for (method, params) in [
+        ("resources/read", json!({ "uri": "file:///none" })),
+        ("no/such", json!({})),
+        ("prompts/get", json!({ "name": "x" })),
+    ] {
+        let answer = ask(&mut client, method, params);
+        assert!(answer["error"]["code"].is_i64(), "{method}: {answer:#}");
+    }
+    client.finish(LIMIT);
+    ground.the_log_is_whole();
+}
+
+#[test]
+fn a_bad_file_is_told_with_its_place() {
+    let ground = Ground::with("", None);
+    ground
+        .write(".countersign/servers.toml", "version = 1\n[[servers]]\nname = \"Odd\"\ncommand = \"${X}\"\n");
+    let out = ground.free(&["trust", "list"]);
+    let said = crate::ground::both(&out);
+    assert!(
+        !out.status.success() && said.contains("servers.toml:3:8") && said.contains("lower-case"),
+        "{said}"
+    );
+    assert!(said.contains("nothing is expanded here"), "{said}");
+}
