@@ -102,3 +102,17 @@ fn must(root: &Path, command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// The tests that have a short form in the suite, at full length.
+pub(crate) fn long(root: &Path) -> Result<()> {
+    needs::run(root)?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["test", "-p", "countersign", "--test", "mcp", "--", "--nocapture", "trouble"])
+        .current_dir(root)
+        .env("COUNTERSIGN_FRAMES", "100000")
+        .env("COUNTERSIGN_KILLS", "25")
+        .status()
+        .context("starting cargo")?;
+    if status.success() { Ok(()) } else { bail!("the long tests ended with {status}") }
+}
