@@ -344,7 +344,8 @@ const AT_ONCE: usize = 4_096;
 /// another thread for it takes longer. Only a client that does not read is waited for elsewhere.
 async fn write_lines(mut queue: mpsc::UnboundedReceiver<String>) {
     let mut last = false;
-    while let Some(line) = (!last).then_some(()).and(queue.recv().await) {
+    // Others may still hold the queue open, so after the last line nothing is waited for.
+    while !last && let Some(line) = queue.recv().await {
         let mut bytes = Vec::new();
         let mut next = Some(line);
         while let Some(line) = next {
@@ -426,5 +427,14 @@ mod tests {
         }
         use crate::install::servers::name_fits;
         assert!(name_fits("fs") && name_fits("My_Server") && !name_fits("a__b") && !name_fits("countersign"));
+    }
+
+    /// The gate's own parts still hold the queue when the last line is written.
+    #[tokio::test]
+    async fn the_last_line_ends_the_writing_though_the_queue_is_open() {
+        let (output, queue) = mpsc::unbounded_channel();
+        assert!(output.send(String::new()).is_ok());
+        assert!(tokio::time::timeout(Duration::from_secs(60), write_lines(queue)).await.is_ok());
+        drop(output);
     }
 }
