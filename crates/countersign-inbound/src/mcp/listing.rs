@@ -30,15 +30,13 @@ impl Door {
     pub(super) async fn surface(&self, server: &str) -> Option<Arc<Looked>> {
         let listing = self.listings.get(server)?;
         let mut known = listing.known.lock().await;
-        if let Some(surface) = known.as_ref().filter(|_| !listing.stale.load(Ordering::Acquire)) {
+        if let Some(surface) = known.as_ref().filter(|_| !listing.is_stale()) {
             return Some(Arc::clone(surface));
         }
-        listing.stale.store(false, Ordering::Release);
+        let told = listing.told.load(Ordering::Acquire);
         *known = None;
         let found = self.look(server).await;
-        if found.is_none() {
-            listing.stale.store(true, Ordering::Release);
-        }
+        listing.looked.store(told, Ordering::Release);
         known.clone_from(&found);
         found
     }
@@ -80,6 +78,8 @@ impl Door {
     /// Answers `tools/list` of a door with one server.
     pub(super) async fn list_tools(&self, id: &str, message: &Message, server: &str) -> String {
         let _ = self.parts.servers.wake(server).await.map(|anew| self.anew(server, anew));
+        // Before the server is asked: what it says of changes while it answers is not answered by this.
+        let told = self.listings.get(server).map_or(0, |listing| listing.told.load(Ordering::Acquire));
         let answer = match self.parts.gate.carry(server, message, &*self.parts.servers).await {
             Ok(Some(text)) => text,
             Ok(None) => return refused(id, Code::Internal, "the listing has no answer"),
@@ -102,7 +102,7 @@ impl Door {
             let mut known = listing.known.lock().await;
             let texts = page.tools.iter().map(|t| result.get(t.span.clone()).unwrap_or_default().to_owned());
             let found = self.take_in(server, &page.tools, texts.collect()).await;
-            listing.stale.store(found.is_none(), Ordering::Release);
+            listing.looked.store(told, Ordering::Release);
             known.clone_from(&found);
             found
         } else {
@@ -112,7 +112,7 @@ impl Door {
                 |s: &Arc<Looked>| page.tools.iter().all(|t| s.surface.tools.get(&t.name) == Some(&t.digest));
             if first.as_ref().is_some_and(|s| !same(s)) {
                 if let Some(listing) = self.listings.get(server) {
-                    listing.stale.store(true, Ordering::Release);
+                    listing.told.fetch_add(1, Ordering::AcqRel);
                 }
                 self.surface(server).await
             } else {
@@ -153,7 +153,7 @@ impl Door {
     /// A server that was started anew lists anew.
     pub(super) fn anew(&self, server: &str, anew: bool) {
         if anew && let Some(listing) = self.listings.get(server) {
-            listing.stale.store(true, Ordering::Release);
+            listing.told.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -168,7 +168,7 @@ impl Door {
             let _ = self.parts.servers.wake(server).await.map(|anew| self.anew(server, anew));
             if let Some(listing) = self.listings.get(server) {
                 // A client that asks is to see what there is now.
-                listing.stale.store(true, Ordering::Release);
+                listing.told.fetch_add(1, Ordering::AcqRel);
             }
             let Some(looked) = self.surface(server).await else { continue };
             for (tool, text) in &looked.texts {

@@ -28,7 +28,7 @@ use countersign_gate::gate::{Gate, Leaving};
 use countersign_gate::seams::{Clock, Gateway, Servers};
 use countersign_gate::servers::Launch;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -173,8 +173,17 @@ impl Flight {
 /// What a server lists, as far as it was looked at.
 #[derive(Default)]
 struct Listing {
-    stale: AtomicBool,
+    /// How often there was reason to look again.
+    told: AtomicU64,
+    /// How often there had been when what is known was asked for.
+    looked: AtomicU64,
     known: tokio::sync::Mutex<Option<Arc<listing::Looked>>>,
+}
+
+impl Listing {
+    fn is_stale(&self) -> bool {
+        self.told.load(Ordering::Acquire) != self.looked.load(Ordering::Acquire)
+    }
 }
 
 /// A request that we sent to the client.

@@ -46,7 +46,7 @@ impl Door {
         if message.method() == Some("notifications/tools/list_changed") {
             // What a model reads next must be what is called next: look before the client does.
             if let Some(listing) = self.listings.get(&server) {
-                listing.stale.store(true, Ordering::Release);
+                listing.told.fetch_add(1, Ordering::AcqRel);
             }
             let door = Arc::clone(&self);
             let name = server.clone();
