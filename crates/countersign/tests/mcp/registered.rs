@@ -2,6 +2,7 @@
 
 use crate::ground::{Ground, LIMIT, is_error, text};
 use countersign_testkit::mcp::{Server, hostile::Hostile};
+use countersign_testkit::pty::Pty;
 use serde_json::{Value, json};
 
 /// P-38: what arrives in a file starts nothing.
@@ -121,11 +122,7 @@ fn requests_of_a_server_are_decisions_too() {
     client.initialize();
     // Denied by default: the client never sees it.
     let sampled = client.call("odd__samples", json!({}));
-    assert!(
-        text(&sampled).contains("-32010") && text(&sampled).contains("server_request_denied")
-            || text(&sampled).contains("code=hard"),
-        "{sampled:#}"
-    );
+    assert!(text(&sampled).contains("-32010"), "{sampled:#}");
     // Passed: the client answers, and the right server gets the answer.
     let call = json!({ "jsonrpc": "2.0", "id": 70, "method": "tools/call", "params": { "name": "odd__roots", "arguments": {} } });
     client.send_line(call.to_string().as_bytes());
@@ -146,8 +143,106 @@ fn requests_of_a_server_are_decisions_too() {
     client.send_line(answer.to_string().as_bytes());
     let told: Value = serde_json::from_slice(&client.answer(&json!(71))).unwrap();
     assert!(text(&told).contains("from the user"), "{told:#}");
-    client.finish(LIMIT);
+    let (_, rest) = client.finish(LIMIT);
+    assert!(!rest.iter().any(|line| is("sampling/createMessage")(line)), "the client saw it");
     assert!(!ground.judged("mcp__odd__sampling/createMessage").is_empty());
+    ground.the_log_is_whole();
+}
+
+/// Both servers call their request `ask-1`; the client answers them in the other order.
+#[test]
+fn each_server_gets_the_answer_to_its_own_request() {
+    let ground = Ground::with("", None);
+    let both = ["left", "right"].map(|name| Hostile::new(&ground.root, name));
+    let mut toml = "version = 1\n".to_owned();
+    for (name, hostile) in ["left", "right"].iter().zip(&both) {
+        let server = hostile.server();
+        toml.push_str(&format!(
+            "\n[[servers]]\nname = {name:?}\ncommand = {:?}\nargs = {:?}\nroots = \"pass\"\n",
+            server.command, server.args
+        ));
+    }
+    ground.write(".countersign/servers.toml", &toml);
+    for what in ["project", "left", "right"] {
+        ground.person(&["trust", "accept", what, "--yes"]);
+    }
+    let mut client = ground.registered(&[]);
+    client.initialize();
+    let is = |line: &[u8]| String::from_utf8_lossy(line).contains("\"roots/list\"");
+    let mut asked = Vec::new();
+    for (name, id) in [("left", 70), ("right", 71)] {
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": { "name": format!("{name}__roots"), "arguments": {} } });
+        client.send_line(call.to_string().as_bytes());
+        let request: Value = serde_json::from_slice(&client.recv_where(LIMIT, is)).unwrap();
+        asked.push((name, id, request["id"].clone()));
+    }
+    assert_ne!(asked[0].2, asked[1].2);
+    for (name, _, request) in asked.iter().rev() {
+        let roots = json!([{ "uri": format!("file:///{name}") }]);
+        let answer = json!({ "jsonrpc": "2.0", "id": request, "result": { "roots": roots } });
+        client.send_line(answer.to_string().as_bytes());
+    }
+    for (name, id, _) in &asked {
+        let told: Value = serde_json::from_slice(&client.answer(&json!(id))).unwrap();
+        assert!(text(&told).contains(&format!("file:///{name}")), "{told:#}");
+        assert!(text(&told).contains("ask-1"), "under the id that the server gave: {told:#}");
+    }
+    client.finish(LIMIT);
+    ground.the_log_is_whole();
+}
+
+#[test]
+fn an_answer_after_the_deadline_goes_nowhere() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    one(&ground, &hostile, "timeout_ms = 500\n");
+    let mut client = ground.registered(&[]);
+    client.initialize_with("2025-06-18", json!({}));
+    let file = ground.root.join("go");
+    let late = client.call("odd__slow", json!({ "file": file }));
+    assert!(is_error(&late) && text(&late).contains("[WITHHELD: server_timeout]"), "{late:#}");
+    ground.write("go", "");
+    crate::ground::until("the late answer is noted", || {
+        let notes = ground.events("log.note");
+        notes
+            .iter()
+            .any(|n| n["data"]["text"].as_str().unwrap().contains("an answer to nothing that is open"))
+    });
+    assert!(!is_error(&client.call("odd__echo", json!({}))));
+    let (_, rest) = client.finish(LIMIT);
+    assert!(rest.is_empty(), "{rest:?}");
+    assert_eq!(hostile.calls("slow"), 1);
+    let finished = ground.events("call.finished");
+    let unknown = finished.iter().filter(|r| r["data"]["outcome"] == "unknown");
+    assert_eq!(unknown.count(), 1);
+    ground.the_log_is_whole();
+}
+
+#[test]
+fn a_server_whose_variables_are_not_set_is_not_started() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let server = hostile.server();
+    let toml = format!(
+        "version = 1\n[[servers]]\nname = \"odd\"\ncommand = {:?}\nargs = {:?}\nenv = {{ A = {{ from_env = \"NOT_SET\" }} }}\n",
+        server.command, server.args
+    );
+    ground.write(".countersign/servers.toml", &toml);
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    // It is set where the person sits, and not where the gateway runs.
+    let mut environment = ground.environment();
+    environment.push(("NOT_SET", "x"));
+    let accept = [crate::ground::BINARY, "trust", "accept", "odd", "--yes"];
+    let (code, said) = Pty::spawn(&accept, &environment, &ground.root).finish(LIMIT);
+    assert_eq!(code, Some(0), "{said}");
+    let before = hostile.lines().len();
+    let mut client = ground.registered(&[]);
+    client.initialize_with("2025-06-18", json!({}));
+    assert!(is_error(&client.call("odd__count", json!({}))));
+    assert!(client.errors().contains("not set: NOT_SET"), "{}", client.errors());
+    client.finish(LIMIT);
+    assert_eq!(hostile.lines().len(), before, "it was started");
     ground.the_log_is_whole();
 }
 

@@ -56,6 +56,98 @@ fn a_changed_tool_quarantines_its_server() {
     }
 }
 
+/// A copy of the hostile server that does what `edit` makes of its script.
+fn edited(ground: &Ground, hostile: &Hostile, edit: impl Fn(&str) -> String) -> Server {
+    let mut server = hostile.server();
+    let script = std::fs::read_to_string(&server.args[0]).unwrap();
+    let changed = edit(&script);
+    assert_ne!(script, changed, "the script reads otherwise now");
+    server.args[0] = ground.write("edited.py", &changed).display().to_string();
+    server
+}
+
+const STARTS: &str = "\"changed\": False";
+const DESCRIBES: &str = "offered[0][\"description\"] =";
+
+/// The server shows another list while a file is there, whichever process of it is asked.
+fn changing_with(script: &str, file: &std::path::Path) -> String {
+    script.replace(STARTS, &format!("\"changed\": os.path.exists({:?})", file.display().to_string()))
+}
+
+#[test]
+fn what_a_person_accepted_is_called_again() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let file = ground.root.join("changed");
+    let server = edited(&ground, &hostile, |script| changing_with(script, &file));
+    let mut client = named(&ground, &server);
+    assert_eq!(text(&client.call("count", json!({}))), "1");
+    client.finish(LIMIT);
+    std::fs::write(&file, "").unwrap();
+    let mut client = named(&ground, &server);
+    assert!(text(&client.call("count", json!({}))).contains("code=untrusted_server"));
+    client.finish(LIMIT);
+    let seen = ground.events("trust.tool_changed");
+    for (tool, change) in [("echo", "changed"), ("added_later", "added")] {
+        let this = |r: &&Value| r["data"]["tool"] == tool && r["data"]["change"] == change;
+        assert_eq!(seen.iter().filter(this).count(), 1, "{tool}: {seen:#?}");
+    }
+    ground.person(&["trust", "accept", "odd", "--yes"]);
+    let mut client = named(&ground, &server);
+    assert!(listed(&mut client).contains(&"added_later".to_owned()));
+    assert_eq!(text(&client.call("count", json!({}))), "1", "a fresh process");
+    assert!(!is_error(&client.call("added_later", json!({}))));
+    client.finish(LIMIT);
+    assert_eq!((hostile.calls("count"), hostile.calls("added_later")), (2, 1));
+    ground.the_log_is_whole();
+}
+
+/// What is only new is kept away until somebody has looked; what was there goes on.
+#[test]
+fn an_added_tool_is_hidden_and_the_others_are_not() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let file = ground.root.join("changed");
+    let server = edited(&ground, &hostile, |script| {
+        changing_with(script, &file).replace(DESCRIBES, "offered[0][\"description\"] if True else")
+    });
+    let mut client = named(&ground, &server);
+    assert_eq!(text(&client.call("count", json!({}))), "1");
+    client.finish(LIMIT);
+    std::fs::write(&file, "").unwrap();
+    let mut client = named(&ground, &server);
+    let names = listed(&mut client);
+    assert!(names.contains(&"count".to_owned()) && !names.contains(&"added_later".to_owned()), "{names:?}");
+    assert!(is_error(&client.call("added_later", json!({}))));
+    assert_eq!(text(&client.call("count", json!({}))), "1", "a fresh process that nothing else reached");
+    client.finish(LIMIT);
+    assert_eq!(hostile.calls("added_later"), 0);
+    assert!(ground.events("trust.drift_blocked").is_empty());
+    ground.the_log_is_whole();
+}
+
+#[test]
+fn a_list_that_changes_by_itself_quarantines_its_server() {
+    for telling in [true, false] {
+        let ground = Ground::with("", None);
+        let hostile = Hostile::new(&ground.root, "odd").changing_after(1);
+        let hostile = if telling { hostile.telling() } else { hostile };
+        let mut client = named(&ground, &hostile.server());
+        listed(&mut client);
+        if telling {
+            until("the change is seen", || !ground.events("trust.drift_blocked").is_empty());
+        } else {
+            until("the change is seen", || listed(&mut client).is_empty());
+        }
+        assert!(text(&client.call("count", json!({}))).contains("code=untrusted_server"));
+        assert_eq!(listed(&mut client), Vec::<String>::new());
+        client.finish(LIMIT);
+        assert_eq!(hostile.calls("count"), 0);
+        assert_eq!(ground.events("trust.drift_blocked").len(), 1);
+        ground.the_log_is_whole();
+    }
+}
+
 /// Nothing that was sent is sent again, and whoever called is told what is known.
 #[test]
 fn a_server_that_dies_leaves_an_unknown_end_and_is_started_anew_once() {
@@ -178,11 +270,8 @@ fn frames_that_reach_a_server_are_calls_that_were_recorded() {
         }
     }
     client.finish(LIMIT);
-    let reached = hostile.lines().into_iter().filter(|line| {
-        serde_json::from_slice::<Value>(line)
-            .is_ok_and(|m| m["method"] == "tools/call" && m.get("id").is_some())
-    });
-    let reached = reached.count();
+    // Bytes, not messages: what this house's reader refuses, a server may take.
+    let reached = hostile.lines().iter().filter(|l| l.windows(10).any(|w| w == b"tools/call")).count();
     let allowed = ground.events("call.judged").into_iter().filter(|r| {
         r["data"]["decision"] == "allowed"
             && r["data"]["tool_name"].as_str().unwrap().starts_with("mcp__odd__")
@@ -252,6 +341,10 @@ fn killed_gateways_run_nothing_twice() {
         // A point in the work, not a time that anything depends on.
         std::thread::sleep(Duration::from_millis(chance.below(120)));
         kill(victim);
+        if victim != pid {
+            // The gateway buries its server, and is killed while it deals with that.
+            until("the server is gone", || !std::path::Path::new(&format!("/proc/{victim}")).exists());
+        }
         kill(pid);
         drop(client);
     }
@@ -260,12 +353,11 @@ fn killed_gateways_run_nothing_twice() {
     assert!(!is_error(&client.call("echo", json!({ "n": "last" }))));
     // Questions of the killed are still there; the same call made again runs once.
     let waiting = ground.pending();
-    if let Some(question) = waiting.first() {
-        let id = question["approval_id"].as_str().unwrap();
-        let display: Value = serde_json::from_str(question["display"].as_str().unwrap()).unwrap();
-        ground.person(&["approve", id, "--yes"]);
-        assert!(!is_error(&client.call("count", display)));
-    }
+    let question = waiting.first().expect("a question that nobody answered");
+    let id = question["approval_id"].as_str().unwrap();
+    let display: Value = serde_json::from_str(question["display"].as_str().unwrap()).unwrap();
+    ground.person(&["approve", id, "--yes"]);
+    assert!(!is_error(&client.call("count", display.clone())));
     client.finish(LIMIT);
     let mut seen: Vec<String> = hostile
         .lines()
@@ -281,6 +373,7 @@ fn killed_gateways_run_nothing_twice() {
         waiting.len()
     );
     assert_eq!(all, seen.len(), "something ran twice");
+    assert!(seen.iter().any(|n| display["n"] == **n), "the call made again did not run");
     ground.the_log_is_whole();
     let open =
         ground.events("call.finished").into_iter().filter(|r| r["data"]["outcome"] == "unknown").count();
