@@ -271,12 +271,25 @@ fn frames_that_reach_a_server_are_calls_that_were_recorded() {
     }
     client.finish(LIMIT);
     // Bytes, not messages: what this house's reader refuses, a server may take.
-    let reached = hostile.lines().iter().filter(|l| l.windows(10).any(|w| w == b"tools/call")).count();
-    let allowed = ground.events("call.judged").into_iter().filter(|r| {
-        r["data"]["decision"] == "allowed"
-            && r["data"]["tool_name"].as_str().unwrap().starts_with("mcp__odd__")
-    });
-    let allowed = allowed.filter(|r| !r["data"]["tool_name"].as_str().unwrap().contains('/')).count();
+    let has = |line: &[u8], what: &[u8]| line.windows(what.len()).any(|part| part == what);
+    let lines = hostile.lines();
+    let reached = lines.iter().filter(|line| has(line, b"\"tools/call\"")).count();
+    // A method that only begins or ends like it is another one, judged under its own name, which has the slash.
+    let alike: Vec<_> = lines
+        .iter()
+        .filter(|line| has(line, b"tools/call") && !has(line, b"\"tools/call\""))
+        .map(|line| String::from_utf8_lossy(line))
+        .collect();
+    let judged = ground.events("call.judged");
+    let names: Vec<&str> = judged
+        .iter()
+        .filter(|r| r["data"]["decision"] == "allowed")
+        .filter_map(|r| r["data"]["tool_name"].as_str()?.strip_prefix("mcp__odd__"))
+        .collect();
+    let allowed = names.iter().filter(|name| !name.contains('/')).count();
+    let methods: Vec<_> = names.iter().filter(|name| name.contains("tools/call")).collect();
+    assert_eq!(alike.len(), methods.len(), "{alike:#?}: {methods:#?}");
+    println!("{} methods that are nearly calls: {methods:?}", alike.len());
     println!("{frames} frames: {reached} calls reached the server, {allowed} are recorded as let through");
     assert!(reached > usize::try_from(frames / 10).unwrap());
     assert_eq!(reached, allowed);
