@@ -83,7 +83,7 @@ fn what_others_changed_since_stays() {
     for (client, file, _) in CLIENTS {
         let ground = Ground::new();
         ground.put(file, ODD);
-        ground.ok(&["init", "--yes", "--client", client]);
+        assert_eq!(ground.person(&["init", "--yes", "--client", client]).0, Some(0));
         ground.put(file, &ground.text(file).replace("bell", "gong"));
         let (code, said) = ground.person(&["uninstall", "--yes"]);
         assert_eq!(code, Some(0), "{said}");
@@ -458,4 +458,103 @@ fn servers_in_git_are_left_alone_unless_shared() {
     assert!(ground.text(".mcp.json").contains("countersign"));
     assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
     assert_eq!(ground.text(".mcp.json"), MCP);
+}
+
+/// Hooks and servers share Gemini CLI's file; the hooks go in, the servers wait for `--shared`.
+#[test]
+fn gemini_s_servers_in_git_wait_for_shared() {
+    let ground = Ground::new();
+    ground.put(GEMINI, MCP);
+    ground.put(".git/index", "DIRC...\0.gemini/settings.json\0");
+    let init = ["init", "--yes", "--enforce", "--client", "gemini"];
+    let said = ground.ok(&init);
+    assert!(said.contains(".gemini/settings.json is in git"), "{said}");
+    assert!(ground.text(GEMINI).contains(" hook gemini ") && !ground.text(GEMINI).contains("--server"));
+    assert_eq!(ground.person(&[&init[..], &["--shared"]].concat()).0, Some(0));
+    assert!(ground.text(GEMINI).contains("--server"));
+    assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+    assert_eq!(ground.text(GEMINI), MCP, "two steps, and still to the byte");
+}
+
+#[test]
+fn only_the_named_client_s_servers_are_undone() {
+    let ground = Ground::new();
+    ground.put(".mcp.json", MCP);
+    ground.put(".codex/config.toml", CODEX_CONFIG);
+    let said = ground.ok(&["init", "--yes", "--enforce", "--client", "claude-code", "--client", "codex"]);
+    assert!(said.contains("tool_timeout_sec"), "{said}");
+    let claude = ground.text(".mcp.json");
+    assert_eq!(ground.person(&["uninstall", "--yes", "--client", "codex"]).0, Some(0));
+    assert_eq!(ground.text(".codex/config.toml"), CODEX_CONFIG);
+    assert_eq!(ground.text(".mcp.json"), claude);
+    assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+    assert_eq!(ground.text(".mcp.json"), MCP);
+}
+
+/// A server that stays behind a gate whose project is gone would not start any more.
+#[test]
+fn no_server_is_left_behind_a_gate_that_is_gone() {
+    for (client, file, text) in servers() {
+        let ground = Ground::new();
+        ground.put(file, text);
+        ground.ok(&["init", "--yes", "--enforce", "--client", client]);
+        std::fs::remove_file(ground.state().join("install-manifest.json")).unwrap();
+        if file == GEMINI {
+            // Somebody took the hooks out by hand.
+            let mut all = json(&ground.text(file));
+            all.remove("hooks");
+            ground.put(file, &all.pretty());
+        }
+        assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+        let left = ground.text(file);
+        assert!(left.contains("npx") && !left.contains("countersign"), "{client}: {left}");
+    }
+}
+
+/// The user's own files are read, named and never changed.
+#[test]
+fn servers_of_the_user_are_named() {
+    let own = [
+        (
+            "claude-code",
+            ".claude.json",
+            r#"{"mcpServers":{"mine":{"command":"x"},"far":{"url":"https://e"}}}"#,
+        ),
+        ("codex", ".codex/config.toml", "[mcp_servers.mine]\ncommand = \"x\"\n"),
+        ("gemini", ".gemini/settings.json", "{\"mcpServers\":{\"mine\":{\"command\":\"x\"}}}"),
+    ];
+    for (client, file, text) in own {
+        let ground = Ground::new();
+        let path = ground.home.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let said = ground.ok(&["init", "--yes", "--enforce", "--client", client]);
+        assert!(said.contains("not behind the gate here: mine") && said.contains("move those"), "{said}");
+        ground.doctor_names("warn", "servers", "not behind the gate here: mine");
+        assert_eq!(ground.person(&["uninstall", "--yes"]).0, Some(0));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn the_doctor_tells_servers_behind_the_gate_from_others() {
+    for (client, file, text) in servers() {
+        let ground = Ground::new();
+        ground.ok(&["init", "--yes", "--enforce", "--client", client]);
+        match file == GEMINI {
+            // Beside the hooks that are there already.
+            true => {
+                let mut all = json(&ground.text(file));
+                all.set("mcpServers", json(text).get("mcpServers").unwrap().clone());
+                ground.put(file, &all.pretty());
+            }
+            false => ground.put(file, text),
+        }
+        ground.doctor_names("warn", "servers", "is not behind the gate: it is started without the gate");
+        assert_eq!(ground.person(&["init", "--yes", "--client", client]).0, Some(0));
+        ground.doctor_names("ok", "servers", "behind the gate: fs");
+        if file != ".codex/config.toml" {
+            ground.doctor_names("warn", "servers", "web in");
+        }
+    }
 }

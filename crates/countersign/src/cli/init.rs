@@ -41,7 +41,8 @@ pub struct Init {
     #[arg(long)]
     enforce: bool,
     /// Register Claude Code's hooks in `.claude/settings.json`, which a team commits; all who work there then need this
-    /// binary and this project at the same paths. Codex and Gemini CLI have no file for one checkout alone.
+    /// binary and this project at the same paths. Codex and Gemini CLI have no file for one checkout alone. The gate
+    /// then also goes in front of MCP servers that are named in files which git keeps.
     #[arg(long)]
     shared: bool,
     /// What the configuration begins with.
@@ -339,12 +340,17 @@ impl Init {
             // Hooks and servers in one file are one change.
             None => {
                 let (with_gate, wrapped) = servers::wrap_json(&merged.json, &gate);
-                merged.changed |= wrapped.text.is_some();
-                merged.json = with_gate;
                 beside(client, &wrapped, remarks);
+                if wrapped.text.is_some() && !self.shared && servers::is_tracked(root, target) {
+                    remarks.push(in_git(target, &wrapped));
+                } else {
+                    merged.changed |= wrapped.text.is_some();
+                    merged.json = with_gate;
+                }
             }
             Some(path) => self.servers(client, project, &state, manifest, path, &gate, steps, remarks)?,
         }
+        users_own(cx, client, root, remarks);
         remarks.extend(merged.remarks);
         if in_shared && target != client.shared {
             remarks.push(format!(
@@ -415,22 +421,25 @@ impl Init {
     ) -> anyhow::Result<()> {
         let root = &project.root;
         let Some(was) = look(root, path)? else { return Ok(()) };
-        let wrapped = servers::wrap(client, &was, gate)
+        let mut wrapped = servers::wrap(client, &was, gate)
             .with_context(|| format!("{} was left alone", root.join(path).display()))?;
         beside(client, &wrapped, remarks);
         if wrapped.behind.is_empty() {
             return Ok(());
         }
-        let names = wrapped.behind.join(", ");
-        let Some(shall) = wrapped.text else {
+        let names = names(wrapped.behind.iter());
+        let Some(shall) = wrapped.text.take() else {
             steps.push(Step::stays(path, was, "its servers are behind the gate"));
             return Ok(());
         };
         if !self.shared && servers::is_tracked(root, path) {
-            remarks.push(format!(
-                "{path} is in git, so its servers ({names}) were left as they are: the path of this binary would be everybody's. `countersign init --shared` puts the gate in front of them; or name them in a file of your own with `countersign mcp --server NAME -- CMD`"
-            ));
+            remarks.push(in_git(path, &wrapped));
             return Ok(());
+        }
+        if client == &CODEX {
+            remarks.push(format!(
+                "Codex gives up on a server's call after its `tool_timeout_sec`: for questions that wait longer for a person, set it in {path}"
+            ));
         }
         let entry = manifest.entry(path);
         let untouched = entry.is_some_and(|e| e.digest == manifest::digest(&was));
@@ -736,6 +745,52 @@ fn trust_needed(client: &Client) -> &'static str {
         "runs them once you have told it to trust this folder. It lets a call run when a hook is killed or late"
     } else {
         "runs them once you have told it to trust this folder"
+    }
+}
+
+/// What to do about servers in a file that a team shares.
+fn in_git(path: &str, wrapped: &servers::Wrapped) -> String {
+    let names = names(wrapped.behind.iter());
+    format!(
+        "{path} is in git, so its servers ({names}) were left as they are: the path of this binary would be everybody's. `countersign init --shared` puts the gate in front of them; or name them in a file of your own with `countersign mcp --server NAME -- CMD`"
+    )
+}
+
+/// Names of servers, fit to be shown.
+fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    all.map(|n| countersign_core::cleanse::clean_line(n, 100).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The servers of the user's own file that are not behind the gate here, as one line, or why that is not known. That
+/// file serves every project and is never changed.
+pub fn users_servers(cx: &Context, client: &Client, root: &Path) -> Option<String> {
+    let path = cx.places.home.join(client.user_servers);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) => return Some(format!("{}: {e}; which servers are in it is not known", path.display())),
+    };
+    let found = servers::standing(client.user_servers.ends_with(".toml"), &bytes, root.to_str());
+    let found = match found {
+        Ok(found) => found,
+        Err(e) => return Some(format!("{}: {e:#}; which servers are in it is not known", path.display())),
+    };
+    let open = names(found.iter().filter(|(_, place)| place.is_err()).map(|(name, _)| name));
+    (!open.is_empty()).then(|| format!("servers of {} are not behind the gate here: {open}", path.display()))
+}
+
+/// What a person does about these.
+pub fn move_them(client: &Client, root: &str) -> String {
+    format!(
+        "move those on standard streams into {} of the project, then: {}",
+        client.server_file(),
+        show::command(root, &format!("init --client {}", client.name))
+    )
+}
+
+fn users_own(cx: &Context, client: &Client, root: &Path, remarks: &mut Vec<String>) {
+    if let Some(line) = users_servers(cx, client, root) {
+        remarks.push(format!("{line}; {}", move_them(client, &root.to_string_lossy())));
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Client {
     pub shared: &'static str,
     /// The project's file of MCP servers, where it is not the settings file.
     pub servers: Option<&'static str>,
+    /// The user's own file of MCP servers, below the home. It is never changed.
+    pub user_servers: &'static str,
     /// The events that are registered.
     pub slots: &'static [Slot],
     /// How an entry looks.
@@ -63,6 +65,7 @@ pub static CLAUDE_CODE: Client = Client {
     local: Some(".claude/settings.local.json"),
     shared: ".claude/settings.json",
     servers: Some(".mcp.json"),
+    user_servers: ".claude.json",
     slots: &[
         about("PreToolUse", "pre"),
         about("PostToolUse", "post"),
@@ -87,6 +90,7 @@ pub static CODEX: Client = Client {
     local: None,
     shared: ".codex/hooks.json",
     servers: Some(".codex/config.toml"),
+    user_servers: ".codex/config.toml",
     slots: &[
         about("PreToolUse", "pre"),
         about("PermissionRequest", "permission"),
@@ -111,6 +115,7 @@ pub static GEMINI: Client = Client {
     local: None,
     shared: ".gemini/settings.json",
     servers: None,
+    user_servers: ".gemini/settings.json",
     slots: &[
         about("BeforeTool", "pre"),
         about("AfterTool", "post"),
@@ -137,6 +142,11 @@ impl Client {
     /// Every settings file of a project in which hooks of ours may stand.
     pub fn files(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.local.into_iter().chain([self.shared])
+    }
+
+    /// The project's file that names MCP servers.
+    pub fn server_file(&self) -> &'static str {
+        self.servers.unwrap_or(self.shared)
     }
 
     /// The slot of an event.

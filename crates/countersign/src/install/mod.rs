@@ -234,7 +234,36 @@ pub fn plan_undo(root: &Path, state: &Path, manifest: &Manifest, only: &[&'stati
             Err(e) => out.problems.push(format!("{}: {e:#}", root.join(&entry.path).display())),
         }
     }
+    for client in clients::ALL.into_iter().filter(|c| !partial || only.contains(c)) {
+        let path = client.server_file();
+        if manifest.entry(path).is_some() || out.steps.iter().any(|s| s.path == path) {
+            continue;
+        }
+        match undo_unknown(client, root, path) {
+            Ok(step) => out.steps.extend(step),
+            Err(e) => out.problems.push(format!("{}: {e:#}", root.join(path).display())),
+        }
+    }
     out
+}
+
+/// Plans the undoing of a file of servers that no manifest knows, where it names the gate of this very project.
+fn undo_unknown(client: &Client, root: &Path, path: &str) -> anyhow::Result<Option<Step>> {
+    let Some(was) = look(root, path)? else { return Ok(None) };
+    let holds = |part: &[u8]| !part.is_empty() && was.windows(part.len()).any(|w| w == part);
+    let named = root.to_str().is_some_and(|root| holds(root.as_bytes()));
+    if !named || !holds(b"countersign") || !holds(b"\"--server\"") {
+        return Ok(None);
+    }
+    let Some(shall) = servers::unwrap(client, &was)? else { return Ok(None) };
+    Ok(Some(Step {
+        path: path.to_owned(),
+        was: Some(was),
+        origin: None,
+        shall: Some(shall),
+        mode: 0o644,
+        remark: "the gate is taken out".to_owned(),
+    }))
 }
 
 /// Plans the undoing of one settings file; nothing when none of it is ours.
@@ -253,8 +282,13 @@ pub fn undo_settings(
     if entry.is_none() && !was.windows(trace.len()).any(|w| w == trace.as_bytes()) {
         return Ok(None);
     }
-    if !untouched && settings::find(client, &settings::read(&was)?).is_empty() {
-        return Ok(None);
+    if !untouched {
+        let json = settings::read(&was)?;
+        // Hooks taken out by hand leave servers that would not start without the project.
+        let gate = client.servers.is_none() && servers::unwrap_json(&json).is_some();
+        if !gate && settings::find(client, &json).is_empty() {
+            return Ok(None);
+        }
     }
     let shall = origin(client, state, entry, Some(&was))?;
     let remark =

@@ -7,6 +7,8 @@ use super::clients::Client;
 use super::settings;
 use anyhow::Context as _;
 use countersign_core::json::Json;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 /// What our entries begin with, and how the gate is asked for.
@@ -65,9 +67,11 @@ pub fn name_fits(name: &str) -> bool {
         && name != "countersign"
 }
 
-const NO_COMMAND: &str = "it is not started on standard streams";
+const NO_COMMAND: &str = "it is not started on standard streams; HTTP servers come later";
 const NO_NAME: &str = "its name cannot be used; letters, digits, dashes and single underscores can";
 const OWN: &str = "it is the gate already";
+const OTHER: &str = "it runs the gate of another project";
+const NOT_YET: &str = "it is started without the gate";
 
 /// What is to be done with one entry: another launch, or why not.
 fn change(name: &str, launch: Option<Launch>, wanted: &Wanted<'_>) -> Result<Launch, &'static str> {
@@ -80,6 +84,11 @@ fn change(name: &str, launch: Option<Launch>, wanted: &Wanted<'_>) -> Result<Lau
 }
 
 fn json_launch(entry: &Json) -> Option<Launch> {
+    // A client that finds both may well take the address, and a command of ours would then stand there unused.
+    let remote = entry.get("url").is_some() || entry.get("httpUrl").is_some();
+    if remote || entry.get("type").is_some_and(|t| t.as_str() != Some("stdio")) {
+        return None;
+    }
     let args = match entry.get("args") {
         None => Vec::new(),
         Some(args) => {
@@ -131,6 +140,9 @@ pub fn unwrap_json(json: &Json) -> Option<Json> {
 }
 
 fn toml_launch(entry: &dyn TableLike) -> Option<Launch> {
+    if entry.get("url").is_some() {
+        return None;
+    }
     let args = match entry.get("args") {
         None => Vec::new(),
         Some(args) => {
@@ -140,10 +152,15 @@ fn toml_launch(entry: &dyn TableLike) -> Option<Launch> {
     Some(Launch { command: entry.get("command")?.as_str()?.to_owned(), args })
 }
 
-/// A key that is there keeps its comments.
-fn put(entry: &mut dyn TableLike, key: &str, value: Item) {
+/// A key that is there keeps its comments, also the one behind its value.
+fn put(entry: &mut dyn TableLike, key: &str, mut value: Item) {
     match entry.get_mut(key) {
-        Some(item) => *item = value,
+        Some(item) => {
+            if let (Some(old), Some(new)) = (item.as_value(), value.as_value_mut()) {
+                *new.decor_mut() = old.decor().clone();
+            }
+            *item = value;
+        }
         None => {
             entry.insert(key, value);
         }
@@ -209,11 +226,85 @@ pub fn wrap(client: &Client, bytes: &[u8], wanted: &Wanted<'_>) -> anyhow::Resul
     Ok(wrap_json(&settings::read(bytes)?, wanted).1)
 }
 
+/// A server of a client's file, and why it is not behind the gate if it is not.
+pub type Standing = (String, Result<(), &'static str>);
+
+/// Where the servers of a file stand. With a root the gate must be that project's; the user's own files serve all.
+pub fn standing(is_toml: bool, bytes: &[u8], root: Option<&str>) -> anyhow::Result<Vec<Standing>> {
+    let mut out = Vec::new();
+    let mut look = |name: &str, launch: Option<Launch>| {
+        out.push((name.to_owned(), place(name, launch, root)));
+        None
+    };
+    if is_toml {
+        let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+        let mut document: DocumentMut = text.parse().context("it is not TOML that can be read")?;
+        each_toml(&mut document, look);
+    } else {
+        let mut json = settings::read(bytes)?;
+        each_json(&mut json, &mut look);
+        // Claude Code keeps what a user added for one folder in the user's own file.
+        let folders = json.get_mut("projects").zip(root);
+        if let Some(own) = folders.and_then(|(all, root)| all.get_mut(root)) {
+            each_json(own, &mut look);
+        }
+    }
+    Ok(out)
+}
+
+/// Whether `init` would put such a server behind the gate.
+pub fn init_helps(why: &str) -> bool {
+    why == NOT_YET || why == OTHER
+}
+
+fn place(name: &str, launch: Option<Launch>, root: Option<&str>) -> Result<(), &'static str> {
+    let launch = launch.ok_or(NO_COMMAND)?;
+    if launch.command.rsplit('/').next() == Some("countersign") && launch.args.iter().any(|a| a == "mcp") {
+        let named = launch.args.iter().skip_while(|a| *a != "--project").nth(1);
+        // Without a name it is the gate of the folder that the client runs in.
+        return match named.zip(root) {
+            Some((named, root)) if named != root => Err(OTHER),
+            _ => Ok(()),
+        };
+    }
+    Err(if name_fits(name) { NOT_YET } else { NO_NAME })
+}
+
 /// Whether git keeps a file of the project: an absolute path of ours in it would be everybody's. The index is searched
-/// for the name, and no program is run.
-pub fn is_tracked(root: &std::path::Path, path: &str) -> bool {
-    let index = std::fs::read(root.join(".git/index")).unwrap_or_default();
-    index.windows(path.len()).any(|w| w == path.as_bytes())
+/// for the name, and no program is run. Where that cannot tell, it is taken for kept: `--shared` still is a way.
+pub fn is_tracked(root: &Path, path: &str) -> bool {
+    // The repository may begin above the project.
+    for folder in root.ancestors() {
+        let git = folder.join(".git");
+        let Ok(meta) = git.metadata() else { continue };
+        let Ok(below) = root.join(path).strip_prefix(folder).map(Path::to_owned) else { return true };
+        // In a second worktree it is a file that names the folder.
+        let dir = if meta.is_file() {
+            let text = std::fs::read_to_string(&git).unwrap_or_default();
+            let Some(named) = text.trim().strip_prefix("gitdir:") else { return true };
+            folder.join(named.trim())
+        } else {
+            git
+        };
+        return in_index(&dir, below.as_os_str().as_bytes());
+    }
+    false
+}
+
+fn in_index(dir: &Path, name: &[u8]) -> bool {
+    let index = match std::fs::read(dir.join("index")) {
+        Ok(bytes) => bytes,
+        Err(e) => return e.kind() != std::io::ErrorKind::NotFound,
+    };
+    // Version 4 leaves out what a name shares with the one before it.
+    if index.get(4..8) == Some(&[0, 0, 0, 4]) {
+        return true;
+    }
+    let holds = |bytes: &[u8]| bytes.windows(name.len()).any(|w| w == name);
+    // A split index has most of its names in another file.
+    let others = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut shared = others.filter(|f| f.file_name().as_bytes().starts_with(b"sharedindex."));
+    holds(&index) || shared.any(|f| std::fs::read(f.path()).map_or(true, |bytes| holds(&bytes)))
 }
 
 #[cfg(test)]
@@ -245,6 +336,57 @@ mod tests {
         let back = unwrap_json(&out).unwrap();
         assert_eq!(back.get("mcpServers").unwrap().get("fs"), json.get("mcpServers").unwrap().get("fs"));
         assert!(unwrap_json(&json).is_none());
+    }
+
+    #[test]
+    fn what_is_not_on_standard_streams_is_left() {
+        let text = r#"{"mcpServers":{"a":{"command":"x","url":"https://e"},"b":{"command":"x","type":"http"},"c":{"httpUrl":"https://e"},"d":{"type":"stdio","command":"x"},"e":{"command":"x","args":[1]}}}"#;
+        let (_, wrapped) = wrap_json(&settings::read(text.as_bytes()).unwrap(), &WANTED);
+        assert_eq!(wrapped.behind, ["d"]);
+        assert_eq!(wrapped.beside.len(), 4);
+        let text = "[mcp_servers.a]\ncommand = \"x\"\nurl = \"https://e\"\n";
+        assert!(wrap(&CODEX, text.as_bytes(), &WANTED).unwrap().text.is_none());
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_stays() {
+        let text = "[mcp_servers.fs]\ncommand = \"npx\" # why\nargs = [\"fs\"] # which\n";
+        let new = String::from_utf8(wrap(&CODEX, text.as_bytes(), &WANTED).unwrap().text.unwrap()).unwrap();
+        assert!(new.contains("# why") && new.contains("# which"), "{new}");
+        assert_eq!(unwrap(&CODEX, new.as_bytes()).unwrap().unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn servers_stand_behind_the_gate_of_this_project_or_not() {
+        let text = r#"{"mcpServers":{"in":{"command":"/b/countersign","args":["mcp","--project","/shop","--","x"]},"other":{"command":"countersign","args":["mcp","--project","/else","--","x"]},"all":{"command":"countersign","args":["mcp"]},"bare":{"command":"x"},"web":{"url":"u"},"a__b":{"command":"x"}},"projects":{"/shop":{"mcpServers":{"mine":{"command":"x"}}},"/else":{"mcpServers":{"no":{"command":"x"}}}}}"#;
+        let found = standing(false, text.as_bytes(), Some("/shop")).unwrap();
+        let of = |name: &str| found.iter().find(|(n, _)| n == name).unwrap().1;
+        assert_eq!((of("in"), of("all")), (Ok(()), Ok(())));
+        assert_eq!((of("other"), of("bare"), of("mine")), (Err(OTHER), Err(NOT_YET), Err(NOT_YET)));
+        assert_eq!((of("web"), of("a__b")), (Err(NO_COMMAND), Err(NO_NAME)));
+        assert_eq!(found.len(), 7, "other folders' servers are not this project's");
+    }
+
+    #[test]
+    fn git_s_index_is_looked_at_from_wherever_the_project_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let (top, root) = (folder.path().join("top"), folder.path().join("top/shop"));
+        std::fs::create_dir_all(top.join(".git")).unwrap();
+        std::fs::create_dir_all(&root).unwrap();
+        let index = |at: &Path, bytes: &[u8]| std::fs::write(at.join("index"), bytes).unwrap();
+        assert!(!is_tracked(&root, ".mcp.json"), "nothing was ever added");
+        index(&top.join(".git"), b"DIRC\0\0\0\x02..other\0");
+        assert!(!is_tracked(&root, ".mcp.json"));
+        std::fs::write(top.join(".git/sharedindex.1"), b"shop/.mcp.json\0").unwrap();
+        assert!(is_tracked(&root, ".mcp.json"));
+        std::fs::remove_file(top.join(".git/sharedindex.1")).unwrap();
+        index(&top.join(".git"), b"DIRC\0\0\0\x04");
+        assert!(is_tracked(&root, ".mcp.json"), "names are shortened there");
+        let away = folder.path().join("away");
+        std::fs::create_dir(&away).unwrap();
+        index(&away, b"DIRC\0\0\0\x02...mcp.json\0");
+        std::fs::write(root.join(".git"), format!("gitdir: {}\n", away.display())).unwrap();
+        assert!(is_tracked(&root, ".mcp.json"), "a second worktree");
     }
 
     #[test]

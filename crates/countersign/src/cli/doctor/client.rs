@@ -4,12 +4,13 @@
 //! ends with the registered hook for that. Settings can arrive with a repository, so nothing is started but this very
 //! program with the arguments that `init` writes (P-38). Whom a client trusts is in `doctor/trust.rs`.
 
-use super::super::init::{is_here, is_registered, on_path};
+use super::super::init::{is_here, is_registered, move_them, on_path, users_servers};
 use super::super::{Context, show};
 use super::{Report, trust};
 use crate::clock::SystemClock;
 use crate::install::clients::{self, CLAUDE_CODE, CODEX, Client, Form, GEMINI};
 use crate::install::settings::{self, Found};
+use crate::install::{look, servers};
 use crate::project::Project;
 use crate::wire::Wired;
 use countersign_core::facts::shell::quote;
@@ -60,6 +61,7 @@ async fn check_one(
     report: &mut Report,
 ) {
     version(client, project, report);
+    the_servers(client, cx, project, report);
     let found = registered(client, cx, project, report);
     let timeout_s = wired.and_then(|w| w.settings.as_ref()).map(|s| s.hook_timeout_s);
     let init = init_command(client, project);
@@ -103,6 +105,44 @@ async fn check_one(
         "killed post",
         "a `post` hook that is killed lets its result through: the client goes on without it",
     );
+}
+
+/// Which MCP servers of the client are behind the gate here. Hooks see the calls of the others, but nobody sees what
+/// such a server says it can do, or answers.
+fn the_servers(client: &Client, cx: &Context, project: &Project, report: &mut Report) {
+    let file = client.server_file();
+    let shown = project.root.join(file).display().to_string();
+    let read = look(&project.root, file).and_then(|bytes| match bytes {
+        Some(bytes) => servers::standing(file.ends_with(".toml"), &bytes, Some(project.root_text())),
+        None => Ok(Vec::new()),
+    });
+    match read {
+        Err(e) => report.warn(
+            "servers",
+            format!("{shown}: {e:#}; which servers are in it is not known"),
+            format!("repair {shown}"),
+        ),
+        Ok(found) => {
+            let behind: Vec<&str> =
+                found.iter().filter(|(_, place)| place.is_ok()).map(|(name, _)| name.as_str()).collect();
+            if !behind.is_empty() {
+                report.ok("servers", format!("behind the gate: {}", behind.join(", ")));
+            }
+            let tracked = servers::is_tracked(&project.root, file);
+            let verb = format!("init --client {}{}", client.name, if tracked { " --shared" } else { "" });
+            for (name, place) in &found {
+                let Err(why) = place else { continue };
+                let fix = match servers::init_helps(why) {
+                    true => show::command(project.root_text(), &verb),
+                    false => String::new(),
+                };
+                report.warn("servers", format!("{name} in {shown} is not behind the gate: {why}"), fix);
+            }
+        }
+    }
+    if let Some(line) = users_servers(cx, client, &project.root) {
+        report.warn("servers", line, move_them(client, project.root_text()));
+    }
 }
 
 fn init_command(client: &Client, project: &Project) -> String {
