@@ -163,6 +163,9 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
     fn set<'s>(items: impl IntoIterator<Item = &'s String>) -> RestrictedExpression {
         RestrictedExpression::new_set(items.into_iter().map(|s| RestrictedExpression::new_string(s.clone())))
     }
+    let words = |items: &std::collections::BTreeSet<&'static str>| {
+        RestrictedExpression::new_set(items.iter().map(|s| RestrictedExpression::new_string((*s).to_owned())))
+    };
     let facts = seen.facts;
     let (server, tool) =
         seen.tool.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).unwrap_or_default();
@@ -199,6 +202,10 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
                 ("git_push_protected", truth(named(&["main", "master", "prod", "release/"]))),
                 ("runs_gate", truth(shell.is_some_and(|s| s.runs_gate))),
                 ("git_push_refs", set(&refs)),
+                ("git_clones", set(&shell.map(|s| s.git_clones.clone()).unwrap_or_default())),
+                ("sql_verbs", set(&shell.map(|s| s.sql_verbs.clone()).unwrap_or_default())),
+                ("network_hosts", set(&shell.map(|s| s.network_hosts.clone()).unwrap_or_default())),
+                ("effects", words(&shell.map(|s| s.effects.clone()).unwrap_or_default())),
             ]);
         }
     }

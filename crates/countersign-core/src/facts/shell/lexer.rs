@@ -233,13 +233,13 @@ impl Lexer<'_> {
         }
         let Building { text, live, .. } = word;
         match std::mem::replace(&mut self.target, Target::Word) {
-            Target::Word => self.current.words.push(Word { text, live }),
-            Target::Write => self.current.writes.push(Word { text, live }),
-            Target::Read => self.current.reads.push(Word { text, live }),
+            Target::Word => self.current.words.push(Word { text, live, unknown: false }),
+            Target::Write => self.current.writes.push(Word { text, live, unknown: false }),
+            Target::Read => self.current.reads.push(Word { text, live, unknown: false }),
             Target::HereString => self.current.fed = true,
             Target::Descriptor if text.chars().all(|c| c.is_ascii_digit() || c == '-') => {}
             // `>& file` writes both streams to a file.
-            Target::Descriptor => self.current.writes.push(Word { text, live }),
+            Target::Descriptor => self.current.writes.push(Word { text, live, unknown: false }),
         }
         Ok(())
     }

@@ -32,6 +32,14 @@ pub struct ShellFacts {
     pub git_push_refs: BTreeSet<String>,
     /// Calls our own binary with a verb that only a person may use.
     pub runs_gate: bool,
+    /// Classes of what the line does that built-in rules are written on, each a rule's word in snake case.
+    pub effects: BTreeSet<&'static str>,
+    /// Repositories it clones, as `owner/name` in lower case.
+    pub git_clones: BTreeSet<String>,
+    /// Verbs of SQL that it hands to a database shell, in upper case.
+    pub sql_verbs: BTreeSet<String>,
+    /// Hosts it talks to, in lower case and without port.
+    pub network_hosts: BTreeSet<String>,
 }
 
 /// One word of a command, unquoted.
@@ -41,7 +49,12 @@ pub struct Word {
     pub text: String,
     /// It holds an unquoted pattern character or begins with an unquoted `~`: the shell makes something else of it.
     pub live: bool,
+    /// A part of it comes from an expansion whose value is not known here; [`UNKNOWN`] stands in its place.
+    pub unknown: bool,
 }
+
+/// Stands in a word's text for a part that is not known. No line may hold it: it cannot be typed into a name by mistake.
+pub const UNKNOWN: char = '\u{fffc}';
 
 impl Word {
     /// The word as a shell would have to be given it.
@@ -66,6 +79,12 @@ pub struct Simple {
     pub reads: Vec<Word>,
     /// Its input is a text on the line.
     pub fed: bool,
+    /// Assignments in front of it.
+    pub sets: Vec<(String, Word)>,
+    /// Place in the line's commands of the one whose output it reads through a pipe.
+    pub piped_from: Option<usize>,
+    /// Place in the line's commands of the one that runs it: `sudo`, `xargs`, `bash -c`.
+    pub run_by: Option<usize>,
 }
 
 impl Simple {
