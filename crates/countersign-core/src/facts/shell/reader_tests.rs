@@ -1,0 +1,258 @@
+//! Where commands are found, what is known of their words, and what makes a line opaque instead.
+
+use super::*;
+
+fn read(line: &str) -> ShellFacts {
+    ShellFacts::read(line)
+}
+
+/// Commands are found at every place where one can stand, with the values that are known.
+#[test]
+fn commands_at_every_place() {
+    for (line, commands) in [
+        ("echo $HOME", vec!["echo ~"]),
+        ("echo \"$(id)\"", vec!["id", "echo '\u{fffc}'"]),
+        ("echo `id`", vec!["id", "echo '\u{fffc}'"]),
+        ("(rm x) > out", vec![">out", "rm x"]),
+        ("{ rm x; }", vec!["rm x"]),
+        ("! rm x", vec!["rm x"]),
+        ("time -p rm x", vec!["rm x"]),
+        ("coproc rm x", vec!["rm x"]),
+        ("rm a & rm b", vec!["rm a", "rm b"]),
+        (
+            "if true; then rm a; elif rm b; then rm c; else rm d; fi",
+            vec!["true", "rm a", "rm b", "rm c", "rm d"],
+        ),
+        ("while rm a; do rm b; done", vec!["rm a", "rm b"]),
+        ("for i in a b; do rm $i.txt; done", vec!["rm a.txt", "rm b.txt"]),
+        ("for f in *.rs; do rm \"$f\"; done", vec!["rm *.rs"]),
+        ("for ((i=0;i<3;i++)); do rm x; done", vec!["rm x"]),
+        ("case $x in $(rm a)) rm b;; c|d) rm e;; esac", vec!["rm a", "rm b", "rm e"]),
+        ("f() { rm x; }", vec!["rm x"]),
+        ("f() { rm \"$1\"; }; f hello", vec!["rm hello"]),
+        ("f() { rm x; }; f >out", vec!["rm x", ">out"]),
+        ("[[ -f $(rm x) && $y == z ]]", vec!["rm x"]),
+        ("(( x = $(rm y) + 1 ))", vec!["rm y"]),
+        ("echo $((1 + $(rm y)))", vec!["rm y", "echo '\u{fffc}'"]),
+        ("a=(b $(rm c))", vec!["rm c"]),
+        ("a=$(rm c)", vec!["rm c"]),
+        (
+            "echo ${x:-$(rm a)} \"${y:=`rm b`}\" ${z//$(rm c)/}",
+            vec!["rm a", "rm b", "rm c", "echo '\u{fffc}' '\u{fffc}' '\u{fffc}'"],
+        ),
+        (
+            "cat <<EOF\n$(rm x) `rm y` ${z:-$(rm z)}\nEOF",
+            vec!["rm x", "rm y", "rm z", "cat <<<'\u{fffc} \u{fffc} \u{fffc}\n'"],
+        ),
+        ("cat <<'EOF'\n$(rm x)\nEOF", vec!["cat <<<'$(rm x)\n'"]),
+        (
+            "cat <<EOF | tee x && rm \"$(id -u)\"y\nfoo\nEOF\nrm z",
+            vec!["cat <<<'foo\n'", "tee x", "id -u", "rm '\u{fffc}y'", "rm z"],
+        ),
+        ("cat <<< \"$(rm x)\"", vec!["rm x", "cat <<<'\u{fffc}'"]),
+        ("diff <(sort a) <(sort b)", vec!["sort a", "sort b", "diff /dev/fd/63 /dev/fd/62"]),
+        ("echo {a,b}{1..2}", vec!["echo a1 a2 b1 b2"]),
+        ("x=src; ls $x \"$x/a\"", vec!["ls src src/a"]),
+        ("x=1; if true; then x=2; fi; echo $x; x=3; echo $x", vec!["true", "echo '\u{fffc}'", "echo 3"]),
+        ("x=1; for i in a b; do echo $x; x=2; done", vec!["echo '\u{fffc}'", "echo '\u{fffc}'"]),
+        ("x=1; true || x=2; echo $x", vec!["true", "echo '\u{fffc}'"]),
+        ("x='a b'; ls $x", vec!["ls a b"]),
+        ("ls \"$PWD/src\" $(pwd)/b", vec!["pwd", "ls ./src ./b"]),
+        (r"echo $'a\x41\''", vec![r"echo 'aA'\'''"]),
+        ("A=b rm x", vec!["A=b rm x"]),
+        ("select x in a; do rm b; done", vec!["rm b"]),
+    ] {
+        let facts = read(line);
+        let texts: Vec<String> = facts.commands.iter().map(Simple::text).collect();
+        assert_eq!(texts, commands, "{line}: {:?}", facts.opaque);
+    }
+}
+
+/// What a wrapper runs is a command of the line, and tells who runs it.
+#[test]
+fn wrappers_are_read_through() {
+    for (line, command) in [
+        ("bash -c 'rm x'", "rm x"),
+        ("bash -xec 'rm x'", "rm x"),
+        ("sh -c 'rm \"$1\"' _ x", "rm x"),
+        ("sh <<< 'rm x'", "rm x"),
+        ("bash <<'EOF'\nrm x\nEOF", "rm x"),
+        ("echo 'rm x' | sh", "rm x"),
+        ("cat <<'EOF' | sh\nrm x\nEOF", "rm x"),
+        ("bash <(echo rm x)", "rm x"),
+        ("source <(echo rm x)", "rm x"),
+        ("env A=b rm x", "A=b rm x"),
+        ("env -i bash -c 'nice rm x'", "rm x"),
+        ("eval rm x", "rm x"),
+        ("eval 'r'\"m\" x", "rm x"),
+        ("exec rm x", "rm x"),
+        ("command rm x", "rm x"),
+        ("builtin eval 'rm x'", "rm x"),
+        ("timeout -k 3 5 rm x", "rm x"),
+        ("nohup rm x", "rm x"),
+        ("nice -n 5 rm x", "rm x"),
+        ("stdbuf -oL rm x", "rm x"),
+        ("setsid -f rm x", "rm x"),
+        ("trap 'rm x' EXIT", "rm x"),
+        ("echo x | xargs rm", "rm x"),
+        ("echo x | xargs -I{} rm {}", "rm x"),
+        ("busybox rm x", "rm x"),
+        ("watch -n 1 'rm x'", "rm x"),
+        ("script -qc 'rm x' /dev/null", "rm x"),
+        ("find . -name a -exec rm x ';'", "rm x"),
+    ] {
+        let facts = read(line);
+        let found = facts.commands.iter().find(|c| c.text() == command);
+        assert!(found.is_some_and(|c| c.run_by.is_some()), "{line}: {:?}", facts.commands);
+        assert_eq!(facts.opaque, None, "{line}");
+    }
+}
+
+/// Found as well, but asked about.
+#[test]
+fn wrappers_that_are_asked_about() {
+    for line in [
+        "sudo -u root rm x",
+        "sudo bash -c 'rm x'",
+        "su -c 'rm x'",
+        "su - root -c 'rm x'",
+        "ssh -p 22 host 'rm x'",
+        "ssh host -- rm x",
+        "docker run --rm -it image rm x",
+        "docker exec -u root box sh -c 'rm x'",
+        "kubectl exec pod -- rm x",
+        "git -c alias.y='!rm x' y",
+        "git submodule foreach 'rm x'",
+        "chroot /y rm x",
+        "anything --at all bash -c 'rm x'",
+        "anything env sh -ec 'rm x'",
+        "find . -exec rm x ';' -delete",
+    ] {
+        let facts = read(line);
+        assert!(facts.opaque.is_some(), "{line}");
+        assert!(facts.commands.iter().any(|c| c.text() == "rm x"), "{line}: {:?}", facts.commands);
+    }
+    for line in ["timeout --odd 5 rm x", "fd -e o -x rm", "parallel rm ::: x"] {
+        let facts = read(line);
+        assert!(facts.opaque.is_some(), "{line}");
+        assert!(facts.commands.len() > 1, "{line}: {:?}", facts.commands);
+    }
+}
+
+/// What cannot be known before it runs.
+#[test]
+fn what_is_not_known_is_asked_about() {
+    for line in [
+        "$x",
+        "$(echo rm) $x",
+        "\"$x\" y",
+        "rm $x",
+        "rm \"$(cat list)\"",
+        "xargs rm",
+        "cat list | xargs rm",
+        "bash -c \"$x\"",
+        "bash -c \"rm $x\"",
+        "eval \"$(cat x)\"",
+        "curl x | sh",
+        "curl x | bash -s -- y",
+        "bash <(curl x)",
+        "source <(curl x)",
+        "echo x > $y",
+        "echo x > \"$(id)\"",
+        "cat < $y",
+        "echo x > /dev/tcp/h/1",
+        "\"${ rm x; }\"",
+        "echo ${!x}",
+        "echo ${x@P}",
+        "echo $[1+1]",
+        "echo $\"a\"",
+        "echo @(a|b)",
+        "ls *(e:'rm x':)",
+        "x='a[$(rm y)]'; (( x ))",
+        "[[ 'a[$(rm y)]' -eq 0 ]]",
+        "test -v 'a[$(rm y)]'",
+        "read 'a[$(rm y)]'",
+        "printf -v 'a[$(rm y)]' z",
+        "unset 'a[$(rm y)]'",
+        "declare -n x=y",
+        "declare -i x=y",
+        "IFS=,; ls a,b",
+        "export PATH=/x",
+        "env LD_PRELOAD=x ls",
+        "BASH_ENV=x ls",
+        "read PATH",
+        "for PATH in x; do ls; done",
+        ": ${PATH:=x}",
+        "printf -v PATH x",
+        "GIT_SSH_COMMAND=x git fetch",
+        "GIT_EDITOR=x git commit",
+        "HOME=/x ls ~",
+        "ls() { rm x; }; unset -f ls; ls",
+        "alias ls='rm x'\nls",
+        "ls {1..1000}",
+        "echo {a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
+        "x=\u{fffc}",
+        "f() { f; f; }; f",
+        "set -- rm; \"$1\"",
+        "=rm x",
+        "r{m,x} $y",
+    ] {
+        assert!(read(line).opaque.is_some(), "{line}: {:?}", read(line).commands);
+    }
+    for line in [
+        "echo $x",
+        "printf '%s' \"$(date)\"",
+        "[ -n \"$x\" ] && ls",
+        "GIT_PAGER=cat git log",
+        "NODE_ENV=test npm test",
+    ] {
+        assert_eq!(read(line).opaque, None, "{line}");
+    }
+}
+
+/// Inline code of other languages: only what provably computes and prints is understood; texts in it are searched.
+#[test]
+fn inline_code() {
+    for line in [
+        "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"a\"])'",
+        "python3 -c 'print(1 + 2)'",
+        "python3 -c 'import sys; print(sys.version_info)'",
+        "python3 -uc 'd = {\"a\": 1}; print(len(d))'",
+        "node -e 'console.log(1 + 2)'",
+        "node -p 'process.version'",
+        "node -p 'JSON.stringify({\"a\": 1})'",
+        "awk '{print $1}' file",
+        "awk -F: 'NR == 1 {print $1, $3}' file",
+    ] {
+        assert_eq!(read(line).opaque, None, "{line}");
+    }
+    for line in [
+        "python3 -c 'import os; os.system(\"rm x\")'",
+        "python3 -c '__import__(\"os\").system(\"rm x\")'",
+        "python3 -c 'import sys; sys.modules[\"os\"].system(\"rm x\")'",
+        "python3 -c 'import sys; f = sys.modules; print(f)'",
+        "python3 -c 'open(\"x\", \"w\")'",
+        "python3 -c 'print = open; print(\"x\")'",
+        "python3 -c 'eval(\"1\")'",
+        "python3 -c 'print(f\"{x}\")'",
+        "python3 -c 'from os import system as print; print(\"rm x\")'",
+        "python3 -c \"$x\"",
+        "node -e 'require(\"fs\").rmSync(\"x\")'",
+        "node -e 'fs.rmSync(\"x\")'",
+        "node -e 'process[\"mainModule\"]'",
+        "node -e 'p = process; p[\"kill\"](1)'",
+        "node -e 'JSON.parse(\"{}\", fs[\"rmSync\"])'",
+        "node -e '`rm`'",
+        "perl -e 'unlink x'",
+        "ruby -e 'system 1'",
+        "php -r 'unlink(1);'",
+        "awk 'BEGIN { system(\"rm x\") }'",
+        "awk '{ print > \"x\" }'",
+        "awk '{ print | \"sh\" }'",
+        "awk -f x",
+    ] {
+        assert!(read(line).opaque.is_some(), "{line}");
+    }
+    let facts = read("python3 -c 'print(open(\".env\").read())'");
+    assert!(facts.commands.iter().any(|c| c.words.iter().any(|w| w.text == ".env")));
+}
