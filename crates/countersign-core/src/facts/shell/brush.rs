@@ -50,6 +50,14 @@ fn bounded(tokens: &[Token]) -> Result<()> {
                 cases += u32::from(w == "case");
                 let opens = ["if", "elif", "while", "until", "for", "case", "{", "[[", "function", "coproc", "!"];
                 openers += usize::from(opens.contains(&w.as_str()));
+                // An index in an assignment is read by descent, with attempts of its own.
+                let name = w.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric());
+                if name.starts_with('[') && name.len() < w.len() {
+                    let index = name.split("]=").next().unwrap_or(name);
+                    if index.len() > 256 || index.chars().filter(|c| "[({\"`$".contains(*c)).count() > 8 {
+                        return WHY;
+                    }
+                }
             }
         }
     }

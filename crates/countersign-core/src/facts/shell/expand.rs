@@ -183,6 +183,8 @@ fn expand(signs: &[Sign], fuel: &mut usize, depth: usize) -> Result<Vec<Vec<Sign
         if *sign != Sign::Char('{') {
             continue;
         }
+        // Each brace is looked for its end.
+        *fuel = fuel.checked_sub(1 + (signs.len() - at) / 64).ok_or(WHY)?;
         let Some((members, end)) = members(signs, at) else { continue };
         let before = signs.get(..at).unwrap_or_default();
         let tails = expand(signs.get(end..).unwrap_or_default(), fuel, depth + 1)?;

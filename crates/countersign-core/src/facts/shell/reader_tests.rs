@@ -256,3 +256,87 @@ fn inline_code() {
     let facts = read("python3 -c 'print(open(\".env\").read())'");
     assert!(facts.commands.iter().any(|c| c.words.iter().any(|w| w.text == ".env")));
 }
+
+/// Prints what each reader makes of a line, for those who work on them.
+#[test]
+#[ignore = "prints"]
+#[allow(clippy::print_stdout)]
+fn show() {
+    let line = std::env::var("LINE").unwrap_or_default();
+    println!("brush: {:#?}\ntree: {:#?}", brush::read(&line), tree::read(&line));
+}
+
+/// What opens, joins or stops something.
+const OPENINGS: &[&str] = &[
+        "$(", "\"$(", "(", "( ", "{", "{ ", "[[ ", "if ", "`", "\\`", "\"", "'", "${", "${x:-", "\"${x:-", "$((", "((", "<(", "cat <(",
+        "$[", "case x in a) ", "case x in (", "while ", "for i in ", "for ((", "! ", "time ", "f() ", "f() { ", "function f ", "coproc ",
+        "a=(", "a[", "a[$(", "@(", "<<E ", "<<E\n", "<<<", "&& ", "|| ", "a&&", "a|", "a;", "a||b;", ">", ">(", "{a,", "{a,b}", "{1..9}", "x=$x$x;",
+        "~", "*", "$x", "$'", "$'\\", "\\", "\\\n", "#", "a\n", "eval ", "env ", "bash -c ", "sudo ", "xargs ", "select x in ", "[", "]",
+        "a=b ", "$((1+", "(;", "((;", "if a;then b;else ", "a || x=1; ", "${a[", "${a/", "é", "\u{1f600}(", "{ a; } > b ",
+    ];
+
+/// P-8: nesting and repetition of everything that opens, at lengths up to the bound and beyond it.
+#[test]
+fn bombs() {
+    for opening in OPENINGS {
+        for bytes in [200, 3_000, 65_000, 150_000] {
+            let line = opening.repeat(bytes / opening.len());
+            for line in [line.clone(), format!("{line};x"), format!("echo {line}")] {
+                let begin = std::time::Instant::now();
+                let facts = read(&line);
+                let took = begin.elapsed();
+                assert!(took.as_millis() < 2_500, "{opening:?} {bytes}: {took:?}");
+                assert!(facts.commands.len() <= walk::MAX_COMMANDS);
+            }
+        }
+    }
+    let pairs = [("$(", ")"), ("(", ")"), ("( ", " )"), ("((", "))"), ("{ ", "; }"), ("if ", "; then a; fi"), ("\"$(", ")\""), ("${x:-", "}"),
+        ("case x in a) ", " ;; esac"), ("case x in a) ", "\nesac"), ("((", ";))"), ("cat <(", ")"), ("f() { ", "; }"), ("$((", "))"), ("bash -c '", "'"), ("eval \"", "\"")];
+    for (open, close) in pairs {
+        for depth in [4, 8, 12, 20, 40, 100, 1_000, 5_000] {
+            let line = format!("{}a{}", open.repeat(depth), close.repeat(depth));
+            let begin = std::time::Instant::now();
+            read(&line);
+            let took = begin.elapsed();
+            assert!(took.as_millis() < 2_500, "{open:?} {depth}: {took:?}");
+        }
+    }
+}
+
+/// Prints where each reader takes long, for those who set the bounds.
+#[test]
+#[ignore = "prints"]
+#[allow(clippy::print_stdout)]
+fn slow() {
+    for opening in OPENINGS {
+        for bytes in [5_000, 20_000, 65_000] {
+            let line = opening.repeat(bytes / opening.len());
+            if union::bounded(&line).is_err() {
+                continue;
+            }
+            let begin = std::time::Instant::now();
+            let first = brush::read(&line).is_ok();
+            let middle = std::time::Instant::now();
+            let second = (first || union::fails_the_grammar(&line)) && tree::read(&line).is_ok();
+            let (brush, tree) = ((middle - begin).as_millis(), middle.elapsed().as_millis());
+            if brush + tree > 60 {
+                println!("{opening:?} {bytes}: brush {brush} ms {first}, tree {tree} ms {second}");
+            }
+        }
+    }
+}
+
+/// Every named kind of node has its row, and no row names what the grammar does not have.
+#[test]
+fn every_kind_of_node_has_a_row() {
+    let language: tree_sitter::Language = tree_sitter_bash::LANGUAGE.into();
+    let mut kinds = std::collections::BTreeSet::new();
+    for id in 0..u16::try_from(language.node_kind_count()).unwrap() {
+        if language.node_kind_is_named(id) && language.node_kind_is_visible(id) {
+            kinds.insert(language.node_kind_for_id(id).unwrap().to_owned());
+        }
+    }
+    let rows: std::collections::BTreeSet<String> = tree::KINDS.iter().map(|(k, _)| (*k).to_owned()).collect();
+    assert_eq!(rows.len(), tree::KINDS.len());
+    assert_eq!(kinds, rows);
+}

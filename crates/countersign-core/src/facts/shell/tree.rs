@@ -14,8 +14,9 @@ type Result<T> = std::result::Result<T, &'static str>;
 const WHY: &str = "a syntax that is not read";
 /// Deepest nesting of statements.
 const MAX_DEPTH: usize = 64;
-/// Steps of the parser's own count after which it is told to stop.
-const MAX_STEPS: usize = 4_000;
+/// Looks of the parser at whether to go on, one in a hundred of its operations: so many, and one for so many bytes.
+/// Text that it reads without repairs needs a fraction of that.
+const LOOKS: (usize, usize) = (100, 10);
 
 /// What a kind of node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +107,10 @@ pub(super) fn read(line: &str) -> Result<Script> {
     let mut parser = Parser::new();
     parser.set_language(&tree_sitter_bash::LANGUAGE.into()).map_err(|_| WHY)?;
     let mut steps = 0;
+    let most = LOOKS.0 + line.len() / LOOKS.1;
     let mut stop = |_: &tree_sitter::ParseState| {
         steps += 1;
-        if steps > MAX_STEPS { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        if steps > most { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
     };
     let bytes = line.as_bytes();
     let mut input = |at: usize, _| bytes.get(at..).unwrap_or_default();
@@ -342,7 +344,16 @@ impl<'a> Reader<'a> {
                 let mut list = Vec::new();
                 for next in after {
                     match next {
-                        After::Pipe(steps) => pipe.extend(steps),
+                        // The grammar takes the rest of the list into the pipe.
+                        After::Pipe(mut steps) => match steps.pop() {
+                            Some(Step::List(more)) => {
+                                let mut more = more.into_iter();
+                                pipe.extend(steps);
+                                pipe.extend(more.next().map(|(_, step)| step));
+                                list.extend(more);
+                            }
+                            last => pipe.extend(steps.into_iter().chain(last)),
+                        },
                         After::List(join, step) => list.push((join, step)),
                     }
                 }

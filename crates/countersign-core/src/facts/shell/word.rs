@@ -272,13 +272,21 @@ impl Reader<'_> {
                 self.command(depth + 1)?;
                 let body = self.text(begin, self.at - 1);
                 self.at += 1;
+                if body.trim().is_empty() {
+                    return Err("an empty substitution");
+                }
                 out.0.push(Part::Number(number(&body)?));
             }
             Some('(') => {
                 self.at += 1;
                 let begin = self.at;
                 self.command(depth + 1)?;
-                out.0.push(Part::Output { script: self.text(begin, self.at - 1), quoted });
+                let script = self.text(begin, self.at - 1);
+                // The first reader's tokenizer leaves this behind where it lost what was inside.
+                if script.trim().is_empty() {
+                    return Err("an empty substitution");
+                }
+                out.0.push(Part::Output { script, quoted });
             }
             Some('{') => {
                 self.at += 1;
