@@ -340,3 +340,161 @@ fn every_kind_of_node_has_a_row() {
     assert_eq!(rows.len(), tree::KINDS.len());
     assert_eq!(kinds, rows);
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Texts of what means something to a shell.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            prop::sample::select(OPENINGS).prop_map(str::to_owned),
+            prop::sample::select(vec![
+                " ", ")", "}", "]]", "))", "; fi", "; done", "; do ", "; then ", " esac", ";;", "'", "\"", "`", "\n", "EOF", "<<EOF\n",
+                "rm", "ls", "echo", "x", "=", "$", "$x", "-c", "-rf", "/", "|", "&", ";", "~", "*", "a", "1", ",", "..", "é", "\u{fffc}", "\t",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        prop::collection::vec(piece, 0..40).prop_map(|v| v.concat())
+    }
+
+    /// Lines whose commands are known: what they are made of, and the commands.
+    fn lines() -> impl Strategy<Value = (String, Vec<String>)> {
+        let simple = prop::sample::select(vec!["rm x", "git push -f origin main", "echo 'a b' \"c d\"", "cat a >b", "ls *.rs ~/x"])
+            .prop_map(|l| (l.to_owned(), read(l).commands.iter().map(Simple::text).collect::<Vec<_>>()));
+        simple.prop_recursive(4, 16, 2, |inner| {
+            (inner.clone(), inner, 0..18usize).prop_map(|((a, mut found), (b, more), how)| {
+                let both = |found: &mut Vec<String>| found.extend(more.clone());
+                let line = match how {
+                    0 => { both(&mut found); format!("{a}; {b}") }
+                    1 => { both(&mut found); format!("{a} && {b}") }
+                    2 => { both(&mut found); format!("{a} | {b}") }
+                    3 => format!("( {a} )"),
+                    4 => format!("{{ {a}; }}"),
+                    5 => { both(&mut found); format!("if {a}; then {b}; fi") }
+                    6 => { both(&mut found); format!("while {a}; do {b}; done") }
+                    7 => format!("for i in 1 2; do {a}; done"),
+                    8 => format!("echo \"$( {a})\""),
+                    9 => format!("x=$( {a})"),
+                    10 => format!("cat <( {a})"),
+                    11 => format!("{{ cat <<E{0}\n$( {a}\n)\nE{0}\n}}", a.len()),
+                    12 => format!("f() {{ {a}; }}; f"),
+                    13 => format!("case $y in a) {a};; esac"),
+                    14 => format!("bash -c {}", quote(&a)),
+                    15 => format!("eval {}", quote(&a)),
+                    16 => format!("echo ${{y:-$( {a})}}"),
+                    _ => format!("timeout 5 sh -xc {}", quote(&a)),
+                };
+                (line, found)
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_breaks_the_reader(line in pieces()) {
+            let facts = read(&line);
+            prop_assert!(facts.commands.len() <= walk::MAX_COMMANDS);
+            for (place, command) in facts.commands.iter().enumerate() {
+                let before = |p: Option<usize>| p.is_none_or(|p| p < place);
+                prop_assert!(before(command.run_by) && before(command.piped_from), "{line}: {:?}", facts.commands);
+            }
+        }
+
+        #[test]
+        fn no_text_at_all_breaks_the_reader(line in any::<String>()) {
+            read(&line);
+        }
+
+        /// P-6: what stands around a command never hides it.
+        #[test]
+        fn nothing_hides_a_command((line, commands) in lines()) {
+            let facts = read(&line);
+            let found: Vec<String> = facts.commands.iter().map(Simple::text).collect();
+            let deep = facts.opaque.is_some_and(|why| why.contains("more"));
+            for command in commands {
+                prop_assert!(deep || found.contains(&command), "{line}: {command}: {found:?} {:?}", facts.opaque);
+            }
+        }
+    }
+}
+
+/// Prints how the readers do on the scripts of the system they run on: real text that nobody wrote for them.
+#[test]
+#[ignore = "reads the system's scripts and prints"]
+#[allow(clippy::print_stdout)]
+fn scripts_of_this_system() {
+    let mut folders: Vec<std::path::PathBuf> =
+        ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/etc"].iter().map(Into::into).collect();
+    let mut counts = std::collections::BTreeMap::<String, Vec<String>>::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if !kind.is_file() || entry.metadata().map_or(true, |m| m.len() > 65_536) {
+                continue;
+            }
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let first = text.lines().next().unwrap_or_default();
+            let shell = first.starts_with("#!") && ["/sh", "/bash", "/dash", "env bash"].iter().any(|s| first.contains(s));
+            let accepted = || std::process::Command::new("bash").arg("-n").arg(&path).output().is_ok_and(|o| o.status.success());
+            if !shell || !accepted() {
+                continue;
+            }
+            let name = path.display().to_string();
+            let mut count = |key: String| counts.entry(key).or_default().push(name.clone());
+            count("all".to_owned());
+            if let Err(why) = union::bounded(&text) {
+                count(format!("bound: {why}"));
+                continue;
+            }
+            let (first, second) = (brush::read(&text), tree::read(&text));
+            match (&first, &second) {
+                (Ok(a), Ok(b)) if a == b => count("both the same".to_owned()),
+                (Ok(_), Ok(_)) => count("both, differing".to_owned()),
+                (Ok(_), Err(why)) => count(format!("only the grammar: {why} (taken: {})", union::fails_the_tree(&text))),
+                (Err(why), Ok(_)) => count(format!("only the tree: {why} (taken: {})", union::fails_the_grammar(&text))),
+                (Err(one), Err(two)) => count(format!("none: {one} / {two}")),
+            }
+            let why = read(&text).opaque.unwrap_or("understood");
+            count(format!("line: {why}"));
+        }
+    }
+    for (key, names) in counts {
+        println!("{:5}  {key}  {:?}", names.len(), names.iter().take(4).collect::<Vec<_>>());
+    }
+}
+
+/// What bash itself makes of words: the unquoting here is held against it, for words that only quote.
+#[test]
+fn words_are_what_bash_makes_of_them() {
+    use proptest::prelude::*;
+    let piece = prop::sample::select(vec![
+        "'", "\"", "\\", "$'", "a", "b c", " ", "\t", "\\n", "\\x41", "\\101", "\\u00e9", "#", "{", "}", "{a,b}", "{1..3}", "{a", ",", "=", "é", "!",
+        "\\\\", "\\'", "\\\"", "\\$", "\\`", "%", "-", "+", ":", "^", ".",
+    ]);
+    let lines = prop::collection::vec(piece, 0..14).prop_map(|v| v.concat());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
+    if std::process::Command::new("bash").arg("--version").output().is_err() {
+        return;
+    }
+    let result = runner.run(&lines, |words| {
+        // Nothing but quotes, braces and text can be in such a line, so bash can only print.
+        let line = format!("printf '<%s>' x {words}");
+        let facts = read(&line);
+        if facts.opaque.is_some() || facts.commands.len() != 1 {
+            return Ok(());
+        }
+        let said = std::process::Command::new("bash").args(["-c", &line]).env("LC_ALL", "C.UTF-8").output().unwrap();
+        let mine: String = facts.commands[0].args().skip(1).map(|w| format!("<{w}>")).collect();
+        prop_assert_eq!(String::from_utf8_lossy(&said.stdout), mine, "{}", line);
+        Ok(())
+    });
+    assert!(result.is_ok(), "{result:?}");
+}

@@ -32,13 +32,13 @@ pub(super) fn scripts(text: &str) -> (Vec<Script>, Option<&'static str>) {
 }
 
 /// Here-documents whose line goes on behind their beginning, and a keyword that it takes for a program.
-fn fails_the_tree(text: &str) -> bool {
+pub(super) fn fails_the_tree(text: &str) -> bool {
     // In `((` the other reader takes `<<` for a shift, and would take what follows for commands.
     let document = text.contains("<<") && !text.contains("((");
     document || text.split_whitespace().any(|w| w == "coproc")
 }
 
-/// A keyword that it does not know, and expansions on a line behind the beginning of a here-document, which its tokenizer
+/// A keyword that it does not know, `case` inside brackets, sub-shells in each other, and expansions on a line behind the beginning of a here-document, which its tokenizer
 /// takes apart.
 pub(super) fn fails_the_grammar(text: &str) -> bool {
     // Delimiters of other characters are quoted in ways that the tree does not know.
@@ -51,7 +51,11 @@ pub(super) fn fails_the_grammar(text: &str) -> bool {
         && text.contains(['$', '`'])
         && !text.contains("((")
         && text.split("<<").skip(1).all(simple);
-    document || text.split(|c: char| c.is_whitespace() || c == ';').any(|w| w == "select")
+    // Its patterns close brackets that they do not open, and `esac )` is taken for one.
+    let case = text.contains("case ") && text.contains('(');
+    // Two brackets are arithmetic to it even where a blank parts them.
+    let brackets = text.split('(').skip(1).any(|rest| !rest.is_empty() && rest.trim().is_empty());
+    document || case || brackets || text.split(|c: char| c.is_whitespace() || c == ';').any(|w| w == "select")
 }
 
 /// What no reader is given: what a terminal would not show, the mark of unknown parts, and more nesting than a reader's

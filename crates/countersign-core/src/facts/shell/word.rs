@@ -514,7 +514,7 @@ impl Reader<'_> {
                 ')' if open.last() == Some(&Bracket::Case) => begins = true,
                 ')' => {
                     open.pop();
-                    begins = false;
+                    begins = true;
                     if open.is_empty() {
                         return Ok(());
                     }
@@ -558,7 +558,7 @@ impl Reader<'_> {
                         _ => {}
                     }
                 }
-                '{' | '!' => begins = was_begin,
+                '{' | '!' => begins = was_begin || was_blank,
                 _ => {}
             }
         }
