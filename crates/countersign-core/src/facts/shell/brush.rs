@@ -11,6 +11,8 @@ use brush_parser::{ParserOptions, SourceSpan, Token, TokenizerOptions, parse_tok
 
 type Result<T> = std::result::Result<T, &'static str>;
 
+/// What is said of text whose nesting is over a bound.
+pub(super) const DEEP: &str = "more nesting than is read";
 /// Bound on the work of the grammar, which tries again from the start of a bracket where an attempt failed.
 const MAX_WORK: usize = 2_000_000;
 /// Most words that may open a compound command; the grammar descends for each.
@@ -32,7 +34,7 @@ pub(super) fn read(line: &str) -> Result<Script> {
 
 /// Refuses what would make the grammar try too often or descend too deep.
 fn bounded(tokens: &[Token]) -> Result<()> {
-    const WHY: Result<()> = Err("more nesting than is read");
+    const WHY: Result<()> = Err(DEEP);
     let mut openers = 0usize;
     let mut cases = 0u32;
     let mut depth = 0u32;
@@ -276,14 +278,15 @@ impl Reader<'_> {
                     Kind::Read => out.push(Redirect::Read(word)),
                     Kind::Write | Kind::Append | Kind::Clobber => out.push(Redirect::Write(word)),
                     Kind::ReadAndWrite => out.extend([Redirect::Read(word.clone()), Redirect::Write(word)]),
-                    Kind::DuplicateInput | Kind::DuplicateOutput => out.push(Redirect::Copy(word)),
+                    Kind::DuplicateInput => out.push(Redirect::Hear(word)),
+                    Kind::DuplicateOutput => out.push(Redirect::Copy(word)),
                 }
             }
-            ast::IoRedirect::HereDocument(_, document) => {
-                let text = &document.doc.value;
-                out.push(Redirect::Text(word::document(text, document.requires_expansion)?));
+            ast::IoRedirect::HereDocument(descriptor, document) => {
+                let text = word::document(&document.doc.value, document.requires_expansion)?;
+                out.push(spoken(*descriptor, text));
             }
-            ast::IoRedirect::HereString(_, word) => out.push(Redirect::Text(self.word(word)?)),
+            ast::IoRedirect::HereString(descriptor, word) => out.push(spoken(*descriptor, self.word(word)?)),
             ast::IoRedirect::OutputAndError(word, _) => out.push(Redirect::Write(self.word(word)?)),
         }
         Ok(())
@@ -317,5 +320,13 @@ impl Reader<'_> {
             Test::Not(inner) | Test::Parenthesized(inner) => self.test(inner),
             Test::UnaryTest(_, _) | Test::BinaryTest(_, _, _) => Ok(()),
         }
+    }
+}
+
+/// A text on a descriptor: only the first one is input.
+fn spoken(descriptor: Option<ast::IoFd>, text: Raw) -> Redirect {
+    match descriptor {
+        None | Some(0) => Redirect::Text(text),
+        Some(_) => Redirect::Aside(text),
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn read(simple: &Simple) -> Option<Reading> {
     let harmless = known
         && match family.as_str() {
             "python" | "pypy" => tokens.as_ref().is_some_and(|t| python(t)),
-            "node" | "nodejs" => tokens.as_ref().is_some_and(|t| node(t)),
+            // Options of its own may stand behind the code.
+            "node" | "nodejs" => !rest.iter().any(|w| w.text.starts_with('-')) && tokens.as_ref().is_some_and(|t| node(t)),
             _ => false,
         };
     let texts = tokens.unwrap_or_default().into_iter().filter_map(|t| match t {
@@ -47,7 +48,7 @@ fn family(program: &str) -> String {
 fn inline(family: &str, simple: &Simple) -> Option<(Word, Vec<Word>)> {
     // Letters that take code, and those that may stand before them in a cluster.
     let (letters, before) = match family {
-        "python" | "pypy" => ("c", "bBdEhiIOqsSuvx"),
+        "python" | "pypy" => ("c", "bBdEhIOqsSuvx"),
         "node" | "nodejs" | "bun" => ("ep", "pe"),
         "perl" => ("eE", "0acilnpswWX"),
         "ruby" => ("e", "aclnpsw"),

@@ -66,7 +66,18 @@ pub const UNKNOWN: char = '\u{fffc}';
 impl Word {
     /// The word as a shell would have to be given it.
     fn written(&self) -> String {
-        if self.live { self.text.clone() } else { quote(&self.text) }
+        if !self.live {
+            return quote(&self.text);
+        }
+        let mut out = String::new();
+        for c in self.text.chars() {
+            match c {
+                c if c.is_alphanumeric() || "-_./:=,+@%^~*?[]!".contains(c) => out.push(c),
+                '\n' => out.push_str("'\n'"),
+                c => out.extend(['\\', c]),
+            }
+        }
+        out
     }
 
     /// Whether it is a pattern over file names.

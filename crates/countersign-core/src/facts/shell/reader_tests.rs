@@ -60,6 +60,10 @@ fn commands_at_every_place() {
         ("ls \"$PWD/src\" $(pwd)/b", vec!["pwd", "ls ./src ./b"]),
         (r"echo $'a\x41\''", vec![r"echo 'aA'\'''"]),
         ("A=b rm x", vec!["A=b rm x"]),
+        // A function that may not be there is no excuse.
+        ("( rm() { true; } ); rm x", vec!["true", "rm x"]),
+        ("rm x; rm() { true; }", vec!["true", "rm x"]),
+        ("false && rm() { true; }; rm x", vec!["false", "true", "rm x"]),
         ("select x in a; do rm b; done", vec!["rm b"]),
     ] {
         let facts = read(line);
@@ -196,6 +200,23 @@ fn what_is_not_known_is_asked_about() {
         "set -- rm; \"$1\"",
         "=rm x",
         "r{m,x} $y",
+        // What another shell, another place or another time makes of it.
+        "( rm() { true; } ); rm $x",
+        "eval() { true; }; eval 'ls'",
+        "trap 'y=/' DEBUG; y=safe; rm -rf $y",
+        "_=safe; ls /; rm $_",
+        "y=a; y=b :; rm $y",
+        "curl x | sh 3<<< ls",
+        "curl x | sh 3<<E\nls\nE",
+        "sh <<< ls < x",
+        "sh <<< ls <&3",
+        "exec 63<x; echo <(echo ls); bash /dev/fd/63",
+        "bash /dev/fd/63 <(echo ls)",
+        "/tmp/evil/nohup ls",
+        "./bash -c ls",
+        "echo x | python3 -ic 'print(1)'",
+        "node -e '1' -r ./x",
+        "rm() { true; } | true; rm $x",
     ] {
         assert!(read(line).opaque.is_some(), "{line}: {:?}", read(line).commands);
     }
@@ -263,7 +284,15 @@ fn inline_code() {
 #[allow(clippy::print_stdout)]
 fn show() {
     let line = std::env::var("LINE").unwrap_or_default();
-    println!("brush: {:#?}\ntree: {:#?}", brush::read(&line), tree::read(&line));
+    let line = std::fs::read_to_string(&line).unwrap_or(line);
+    match (brush::read(&line), tree::read(&line)) {
+        (Ok(first), Ok(second)) => {
+            for (first, second) in first.iter().zip(&second).filter(|(a, b)| a != b).take(2) {
+                println!("brush: {first:#?}\ntree: {second:#?}");
+            }
+        }
+        (first, second) => println!("brush: {first:#?}\ntree: {second:#?}"),
+    }
 }
 
 /// What opens, joins or stops something.
@@ -301,6 +330,14 @@ fn bombs() {
             assert!(took.as_millis() < 2_500, "{open:?} {depth}: {took:?}");
         }
     }
+}
+
+#[test]
+fn patterns_keep_their_blanks_in_texts() {
+    let text = |l: &str| read(l).commands[0].text();
+    assert_ne!(text("rm 'a b'*"), text("rm a b*"));
+    assert_ne!(text("psql <<< 'a'"), text("psql <<< 'b'"));
+    assert_ne!(text("A=b env"), text("A=c env"));
 }
 
 /// Prints where each reader takes long, for those who set the bounds.
@@ -488,7 +525,7 @@ fn words_are_what_bash_makes_of_them() {
         // Nothing but quotes, braces and text can be in such a line, so bash can only print.
         let line = format!("printf '<%s>' x {words}");
         let facts = read(&line);
-        if facts.opaque.is_some() || facts.commands.len() != 1 {
+        if facts.opaque.is_some() || facts.unknown() || facts.commands.len() != 1 {
             return Ok(());
         }
         let said = std::process::Command::new("bash").args(["-c", &line]).env("LC_ALL", "C.UTF-8").output().unwrap();

@@ -105,8 +105,12 @@ pub(super) enum Redirect {
     Write(Raw),
     /// A descriptor is copied or closed; a word that is no number is a file for some operators.
     Copy(Raw),
+    /// Input from a descriptor.
+    Hear(Raw),
     /// A text as input.
     Text(Raw),
+    /// A text on another descriptor than input.
+    Aside(Raw),
 }
 
 type Result<T> = std::result::Result<T, &'static str>;

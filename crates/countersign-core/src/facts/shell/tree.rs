@@ -371,13 +371,15 @@ impl<'a> Reader<'a> {
     fn document(&self, node: Node<'_>, call: &mut Call, after: &mut Vec<After>, depth: usize) -> Result<()> {
         let mut expands = true;
         let mut tabs = false;
+        let mut aside = false;
         let mut text = String::new();
         let mut operator = None;
         for child in children(node) {
             match child.kind() {
                 "<<" => {}
                 "<<-" => tabs = true,
-                "file_descriptor" | "heredoc_end" | "comment" => {}
+                "file_descriptor" => aside = self.text(child)? != "0",
+                "heredoc_end" | "comment" => {}
                 "heredoc_start" => expands = !self.text(child)?.contains(['\'', '"', '\\']),
                 "heredoc_body" => {
                     text = self.text(child)?.to_owned();
@@ -400,16 +402,18 @@ impl<'a> Reader<'a> {
         if tabs {
             text = text.split_inclusive('\n').map(|l| l.trim_start_matches('\t')).collect();
         }
-        call.redirects.push(Redirect::Text(word::document(&text, expands)?));
+        let text = word::document(&text, expands)?;
+        call.redirects.push(if aside { Redirect::Aside(text) } else { Redirect::Text(text) });
         Ok(())
     }
 
     fn redirect(&self, node: Node<'_>, call: &mut Call) -> Result<()> {
         let mut operator = "";
+        let mut aside = false;
         let mut targets = Vec::new();
         for child in children(node) {
             match child.kind() {
-                "file_descriptor" => {}
+                "file_descriptor" => aside = self.text(child)? != "0",
                 _ if !child.is_named() => operator = child.kind(),
                 _ => targets.push(self.word(child)?),
             }
@@ -417,14 +421,16 @@ impl<'a> Reader<'a> {
         let mut targets = targets.into_iter();
         let first = targets.next();
         match (operator, first) {
+            ("<<<", Some(word)) if aside => call.redirects.push(Redirect::Aside(word)),
             ("<<<", Some(word)) => call.redirects.push(Redirect::Text(word)),
             ("<", Some(word)) => call.redirects.push(Redirect::Read(word)),
             (">" | ">>" | "&>" | "&>>" | ">|", Some(word)) => call.redirects.push(Redirect::Write(word)),
-            ("<&" | ">&", Some(word)) => call.redirects.push(Redirect::Copy(word)),
-            ("<&-" | ">&-", None) => call.redirects.push(Redirect::Copy(vec![Part::Bare("-".to_owned())])),
-            ("<&-" | ">&-", Some(word)) => {
-                call.redirects.push(Redirect::Copy(vec![Part::Bare("-".to_owned())]));
-                call.words.push(word);
+            ("<&", Some(word)) => call.redirects.push(Redirect::Hear(word)),
+            (">&", Some(word)) => call.redirects.push(Redirect::Copy(word)),
+            ("<&-" | ">&-", behind) => {
+                let closed = vec![Part::Bare("-".to_owned())];
+                call.redirects.push(if operator == "<&-" { Redirect::Hear(closed) } else { Redirect::Copy(closed) });
+                call.words.extend(behind);
             }
             _ => return Err(WHY),
         }

@@ -56,8 +56,12 @@ struct Walk {
     certain: BTreeSet<String>,
     called: BTreeSet<String>,
     aliases: BTreeSet<String>,
+    /// A handler may change variables at any time.
+    hazy: bool,
     /// What is read from `/dev/fd/63`, `/dev/fd/62`, …
     pipes: Vec<Option<String>>,
+    /// Whether the words of the command at hand have such a name of their own.
+    fresh: bool,
 }
 
 /// What is known at a place.
@@ -188,7 +192,8 @@ impl Walk {
             Step::Group { body, redirects } => {
                 let mut around = Simple { run_by: context.run_by, ..Simple::default() };
                 let text = self.redirect(redirects, &mut around, scope, context);
-                let mut inner = context.clone();
+                // A function of a sub-shell is none behind it.
+                let mut inner = Context { maybe: true, ..context.clone() };
                 if text.is_some() || !around.reads.is_empty() {
                     inner.input = Input { from: None, text };
                 }
@@ -227,6 +232,9 @@ impl Walk {
                 output
             }
             Step::Function { name, .. } => {
+                if FIRST.contains(&name.as_str()) {
+                    self.doubt("a function in the place of a builtin");
+                }
                 if !context.maybe {
                     self.certain.insert(name.clone());
                 }
@@ -363,7 +371,9 @@ impl Walk {
                 break;
             }
         }
+        let fresh = call.words.iter().flatten().any(|p| matches!(p, Part::Pipe(_)));
         let text = self.redirect(&call.redirects, &mut simple, scope, context);
+        self.fresh = fresh;
         let input = match text {
             Some(text) => Some(text),
             None if simple.reads.is_empty() => context.input.text.clone(),
@@ -380,14 +390,19 @@ impl Walk {
         }
         for (name, value) in &simple.sets {
             if let Some(why) = meaning::changed(name, value) {
-                self.found.opaque = self.found.opaque.or(Some(why));
+                self.doubt(why);
             }
         }
-        self.invoke(simple, input, scope, context)
+        let set: Vec<String> = simple.sets.iter().map(|(name, _)| name.clone()).collect();
+        let output = self.invoke(simple, input, scope, context);
+        // In front of some builtins, in some shells, they stay.
+        scope.variables.extend(set.into_iter().map(|name| (name, Known::Nothing)));
+        output
     }
 
     /// Runs a command whose words are known as far as they are.
     fn invoke(&mut self, simple: Simple, input: Option<Word>, scope: &mut Scope, context: &Context) -> Output {
+        let pipes = std::mem::take(&mut self.fresh);
         let Some(first) = simple.words.first().cloned() else {
             // Every word of it became nothing.
             self.doubt("a command whose name is not known");
@@ -411,9 +426,13 @@ impl Walk {
                 return output;
             }
         }
+        let handler = name == "trap";
         let builtin = self.builtin(&simple, scope);
-        let reading = wrappers::read(&simple, input.as_ref(), |name| self.piped(name));
-        let text = spoken(&simple, input.as_ref());
+        // A name that was typed may be another descriptor.
+        let once = |name: &str| simple.words.iter().filter(|w| w.text == name).count() == 1;
+        let reading =
+            wrappers::read(&simple, input.as_ref(), |name| self.piped(name).filter(|_| pipes && once(name)));
+        let text = spoken(&simple, input.as_ref()).filter(|_| !self.functions.contains_key(&first.text));
         if let Some(why) = reading.opaque {
             self.doubt(why);
         }
@@ -449,8 +468,8 @@ impl Walk {
                         }
                     }
                 }
-                Inner::Script { text, args, place: Place::Here | Place::Builtin } => {
-                    let _ = args;
+                Inner::Script { text, args: _, place: Place::Here | Place::Builtin } => {
+                    self.hazy |= handler;
                     let output = self.text(&text, scope, &inner);
                     // It may run later, and again.
                     scope.variables.values_mut().for_each(|v| *v = Known::Nothing);
@@ -672,7 +691,7 @@ impl Walk {
             self.doubt(why);
         }
         let known = match value {
-            _ if partial || value.unknown => Known::Nothing,
+            _ if partial || value.unknown || self.hazy || MOVING.contains(&name) => Known::Nothing,
             value if !value.live => Known::Text(value.text.clone()),
             value if value.text == "~" => Known::Home,
             _ => Known::Nothing,
@@ -716,6 +735,17 @@ impl Walk {
                     text = Some(word);
                     continue;
                 }
+                Redirect::Aside(raw) => {
+                    self.inside(raw, scope, context);
+                    continue;
+                }
+                Redirect::Hear(raw) => {
+                    // What the descriptor is, is not known; a name for it is kept where reads are.
+                    let word = self.single(raw, true, scope, context);
+                    text = None;
+                    simple.reads.push(Word { text: format!("/dev/fd/{}", word.text), ..word });
+                    continue;
+                }
                 Redirect::Read(raw) | Redirect::Write(raw) | Redirect::Copy(raw) => (raw, redirect),
             };
             let mut words = self.words(raw, scope, context);
@@ -737,10 +767,9 @@ impl Walk {
                 self.doubt("a connection that a redirection opens");
             }
             match file {
-                Redirect::Read(_) => {
-                    if let Some(Some(said)) = self.piped(&word.text) {
-                        text = Some(plain(&said));
-                    }
+                Redirect::Read(raw) => {
+                    let said = self.piped(&word.text).flatten();
+                    text = said.filter(|_| matches!(raw.as_slice(), [Part::Pipe(_)])).as_deref().map(plain);
                     simple.reads.push(word);
                 }
                 _ => simple.writes.push(word),
@@ -950,6 +979,17 @@ impl Walk {
     }
 }
 
+/// Variables that the shell itself changes.
+const MOVING: &[&str] = &[
+    "_", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "BASH_COMMAND", "BASH_SUBSHELL",
+    "FUNCNAME", "PIPESTATUS", "OPTARG", "OPTIND", "REPLY", "COLUMNS", "LINES", "MAPFILE", "COPROC", "BASH_REMATCH", "argv",
+    "status", "pipestatus", "match", "MATCH", "HISTCMD",
+];
+/// Builtins that some shells look for before functions.
+const FIRST: &[&str] = &[
+    ".", ":", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift", "source", "times",
+    "trap", "unset", "command", "builtin", "declare", "typeset", "local",
+];
 /// Builtins whose arguments may be assignments.
 const DECLARES: &[&str] = &["export", "declare", "typeset", "local", "readonly"];
 /// Builtins that set the variables their arguments name.
@@ -1052,7 +1092,12 @@ fn raws(step: &Step, look: &mut impl FnMut(&Raw)) {
     let redirects = |list: &[Redirect], look: &mut dyn FnMut(&Raw)| {
         for redirect in list {
             match redirect {
-                Redirect::Read(raw) | Redirect::Write(raw) | Redirect::Copy(raw) | Redirect::Text(raw) => look(raw),
+                Redirect::Read(raw)
+                | Redirect::Write(raw)
+                | Redirect::Copy(raw)
+                | Redirect::Hear(raw)
+                | Redirect::Aside(raw)
+                | Redirect::Text(raw) => look(raw),
             }
         }
     };

@@ -137,6 +137,19 @@ pub(super) fn read(
     input: Option<&Word>,
     piped: impl Fn(&str) -> Option<Option<String>>,
 ) -> Reading {
+    let mut reading = named(simple, input, piped);
+    // A name means the system's program only where the system keeps programs.
+    let first = simple.words.first().map(|w| w.text.as_str()).unwrap_or_default();
+    let folder = first.strip_suffix(simple.program()).unwrap_or_default();
+    reading.understood &= ["", "/bin/", "/usr/bin/", "/usr/local/bin/"].contains(&folder);
+    reading
+}
+
+fn named(
+    simple: &Simple,
+    input: Option<&Word>,
+    piped: impl Fn(&str) -> Option<Option<String>>,
+) -> Reading {
     let program = simple.program();
     let args = simple.words.get(1..).unwrap_or_default();
     if SHELLS.contains(&program) {
@@ -256,8 +269,9 @@ fn shaped(shape: &Shape, args: &[Word], input: Option<&Word>) -> Reading {
     if !known {
         reading.opaque = Some(OPTION);
     }
-    // Whoever runs it, it is another one: whether that is asked about is said where programs are known.
-    reading.understood &= !matches!(shape.name, "sudo" | "doas");
+    // Whether another user, another root or a debugger is asked about is said where programs are known.
+    let asks = ["sudo", "doas", "chroot", "unshare", "strace", "ltrace", "entr", "catchsegv", "faketime"];
+    reading.understood &= !asks.contains(&shape.name);
     if shape.name == "chroot" {
         reading.opaque = Some("a command under another root");
     }
