@@ -19,6 +19,7 @@ mod walk;
 mod word;
 mod wrappers;
 
+use super::MAX_FORMS;
 use std::collections::BTreeSet;
 
 /// Longest line that is judged, in bytes; a longer one is refused (DECISIONS row 21): nobody could read it in a question.
@@ -210,24 +211,33 @@ impl ShellFacts {
     }
 
     /// Every text a rule's pattern is tried on: the line, the line with blanks collapsed, each simple command, and
-    /// `git` and `rm` commands with their options in a fixed place.
+    /// `git` and `rm` commands with their options in a fixed place. Commands as they would be typed, which differ by quotes
+    /// and redirections only, are left out where there are many: what they write is a fact of its own.
     pub fn forms(&self) -> Vec<String> {
-        let mut forms = vec![self.line.clone(), self.line.split_whitespace().collect::<Vec<_>>().join(" ")];
-        for command in &self.commands {
-            forms.push(command.text());
+        let mut seen = BTreeSet::new();
+        let mut forms = Vec::new();
+        let mut add = |form: String, most: usize| {
+            if forms.len() < most && seen.insert(form.clone()) {
+                forms.push(form);
+            }
+        };
+        add(self.line.clone(), usize::MAX);
+        add(self.line.split_whitespace().collect::<Vec<_>>().join(" "), usize::MAX);
+        for command in self.commands.iter().filter(|c| !c.words.is_empty()) {
             let words: Vec<&str> = command.words.iter().map(|w| w.text.as_str()).collect();
-            forms.push(words.join(" "));
+            add(words.join(" "), usize::MAX);
             if let Some(git) = git::parts(command) {
                 let words: Vec<&str> =
                     ["git", git.sub].into_iter().chain(git.flags).chain(git.rest).collect();
-                forms.push(words.join(" "));
+                add(words.join(" "), usize::MAX);
             }
             if command.program() == "rm" {
-                forms.push(plain_rm(command));
+                add(plain_rm(command), usize::MAX);
             }
         }
-        let mut seen = BTreeSet::new();
-        forms.retain(|f| seen.insert(f.clone()));
+        for command in &self.commands {
+            add(command.text(), MAX_FORMS / 2);
+        }
         forms
     }
 
