@@ -4,7 +4,9 @@
 //! of the process, and lines hold secrets. Words are taken from the line by their places and read by `word`. Matches
 //! name every variant, so a new one breaks the build instead of being passed over.
 
-use super::script::{Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests};
+use super::script::{
+    Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests,
+};
 use super::word;
 use brush_parser::ast::{self, CommandPrefixOrSuffixItem as Item, CompoundCommand as Compound};
 use brush_parser::{ParserOptions, SourceSpan, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
@@ -23,7 +25,8 @@ pub(super) fn read(line: &str) -> Result<Script> {
     let options = TokenizerOptions::default();
     let tokens = uncached_tokenize_str(line, &options).map_err(|_| "an unfinished quote or bracket")?;
     bounded(&tokens)?;
-    let program = parse_tokens(&tokens, &ParserOptions::default()).map_err(|_| "a syntax that is not read")?;
+    let program =
+        parse_tokens(&tokens, &ParserOptions::default()).map_err(|_| "a syntax that is not read")?;
     let reader = Reader { at: line.char_indices().map(|(at, _)| at).chain([line.len()]).collect(), line };
     let mut script = Script::new();
     for list in &program.complete_commands {
@@ -50,7 +53,8 @@ fn bounded(tokens: &[Token]) -> Result<()> {
             Token::Operator(..) => {}
             Token::Word(w, _) => {
                 cases += u32::from(w == "case");
-                let opens = ["if", "elif", "while", "until", "for", "case", "{", "[[", "function", "coproc", "!"];
+                let opens =
+                    ["if", "elif", "while", "until", "for", "case", "{", "[[", "function", "coproc", "!"];
                 openers += usize::from(opens.contains(&w.as_str()));
                 // An index in an assignment is read by descent, with attempts of its own.
                 let name = w.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric());
@@ -168,7 +172,9 @@ impl Reader<'_> {
 
     fn compound(&self, compound: &Compound) -> Result<Step> {
         Ok(match compound {
-            Compound::Arithmetic(command) => Step::Arithmetic(vec![word::number(self.between(&command.loc, "((", "))")?)?]),
+            Compound::Arithmetic(command) => {
+                Step::Arithmetic(vec![word::number(self.between(&command.loc, "((", "))")?)?])
+            }
             Compound::ArithmeticForClause(clause) => {
                 let head = [&clause.initializer, &clause.condition, &clause.updater]
                     .into_iter()
@@ -199,10 +205,7 @@ impl Reader<'_> {
                         case.cmd.as_ref().map_or(Ok(Script::new()), |list| self.list(list))
                     }
                 });
-                Step::Case {
-                    words: tests(texts)?,
-                    bodies: bodies.collect::<Result<_>>()?,
-                }
+                Step::Case { words: tests(texts)?, bodies: bodies.collect::<Result<_>>()? }
             }
             Compound::IfClause(clause) => {
                 let mut parts = vec![self.list(&clause.condition)?, self.list(&clause.then)?];
@@ -215,10 +218,9 @@ impl Reader<'_> {
                 Step::Branches { parts, repeats: false }
             }
             Compound::WhileClause(ast::WhileOrUntilClauseCommand(condition, body, _))
-            | Compound::UntilClause(ast::WhileOrUntilClauseCommand(condition, body, _)) => Step::Branches {
-                parts: vec![self.list(condition)?, self.list(&body.list)?],
-                repeats: true,
-            },
+            | Compound::UntilClause(ast::WhileOrUntilClauseCommand(condition, body, _)) => {
+                Step::Branches { parts: vec![self.list(condition)?, self.list(&body.list)?], repeats: true }
+            }
             Compound::Coprocess(coprocess) => background(self.command(&coprocess.body)?),
         })
     }

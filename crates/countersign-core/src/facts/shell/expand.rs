@@ -239,7 +239,10 @@ fn members(signs: &[Sign], begin: usize) -> Option<(Vec<Vec<Sign>>, usize)> {
 
 /// `1..5`, `a..e`, `1..9..2`.
 fn sequence(signs: &[Sign]) -> Option<Vec<Vec<Sign>>> {
-    let text = signs.iter().map(|s| if let Sign::Char(c) = s { Some(*c) } else { None }).collect::<Option<String>>()?;
+    let text = signs
+        .iter()
+        .map(|s| if let Sign::Char(c) = s { Some(*c) } else { None })
+        .collect::<Option<String>>()?;
     let mut parts = text.split("..");
     let (first, last, by) = (parts.next()?, parts.next()?, parts.next());
     if parts.next().is_some() {

@@ -123,7 +123,8 @@ impl Simple {
     /// One text a command: words quoted where needed, patterns bare, redirections behind them. Two commands that do
     /// different things never share a text.
     pub fn text(&self) -> String {
-        let mut parts: Vec<String> = self.sets.iter().map(|(name, v)| format!("{name}={}", v.written())).collect();
+        let mut parts: Vec<String> =
+            self.sets.iter().map(|(name, v)| format!("{name}={}", v.written())).collect();
         parts.extend(self.words.iter().map(Word::written));
         parts.extend(self.input.iter().map(|text| format!("<<<{}", text.written())));
         parts.extend(self.reads.iter().map(|p| format!("<{}", p.written())));
@@ -190,7 +191,8 @@ impl ShellFacts {
         (facts.commands, facts.opaque) = (found.commands, found.opaque);
         for (place, command) in facts.commands.iter().enumerate() {
             if !found.through.contains(&place) {
-                facts.opaque = facts.opaque.or_else(|| programs::unread(command)).or_else(|| unknown(command));
+                facts.opaque =
+                    facts.opaque.or_else(|| programs::unread(command)).or_else(|| unknown(command));
             }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {
                 let (forced, refs) = git::push(&git);
@@ -243,7 +245,8 @@ impl ShellFacts {
 
     /// Whether a part of a command is not known.
     pub fn unknown(&self) -> bool {
-        let words = |c: &Simple| c.words.iter().chain(&c.writes).chain(&c.reads).chain(&c.input).any(|w| w.unknown);
+        let words =
+            |c: &Simple| c.words.iter().chain(&c.writes).chain(&c.reads).chain(&c.input).any(|w| w.unknown);
         self.commands.iter().any(|c| words(c) || c.sets.iter().any(|(_, value)| value.unknown))
     }
 

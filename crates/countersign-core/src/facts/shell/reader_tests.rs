@@ -297,12 +297,85 @@ fn show() {
 
 /// What opens, joins or stops something.
 const OPENINGS: &[&str] = &[
-        "$(", "\"$(", "(", "( ", "{", "{ ", "[[ ", "if ", "`", "\\`", "\"", "'", "${", "${x:-", "\"${x:-", "$((", "((", "<(", "cat <(",
-        "$[", "case x in a) ", "case x in (", "while ", "for i in ", "for ((", "! ", "time ", "f() ", "f() { ", "function f ", "coproc ",
-        "a=(", "a[", "a[$(", "@(", "<<E ", "<<E\n", "<<<", "&& ", "|| ", "a&&", "a|", "a;", "a||b;", ">", ">(", "{a,", "{a,b}", "{1..9}", "x=$x$x;",
-        "~", "*", "$x", "$'", "$'\\", "\\", "\\\n", "#", "a\n", "eval ", "env ", "bash -c ", "sudo ", "xargs ", "select x in ", "[", "]",
-        "a=b ", "$((1+", "(;", "((;", "if a;then b;else ", "a || x=1; ", "${a[", "${a/", "é", "\u{1f600}(", "{ a; } > b ",
-    ];
+    "$(",
+    "\"$(",
+    "(",
+    "( ",
+    "{",
+    "{ ",
+    "[[ ",
+    "if ",
+    "`",
+    "\\`",
+    "\"",
+    "'",
+    "${",
+    "${x:-",
+    "\"${x:-",
+    "$((",
+    "((",
+    "<(",
+    "cat <(",
+    "$[",
+    "case x in a) ",
+    "case x in (",
+    "while ",
+    "for i in ",
+    "for ((",
+    "! ",
+    "time ",
+    "f() ",
+    "f() { ",
+    "function f ",
+    "coproc ",
+    "a=(",
+    "a[",
+    "a[$(",
+    "@(",
+    "<<E ",
+    "<<E\n",
+    "<<<",
+    "&& ",
+    "|| ",
+    "a&&",
+    "a|",
+    "a;",
+    "a||b;",
+    ">",
+    ">(",
+    "{a,",
+    "{a,b}",
+    "{1..9}",
+    "x=$x$x;",
+    "~",
+    "*",
+    "$x",
+    "$'",
+    "$'\\",
+    "\\",
+    "\\\n",
+    "#",
+    "a\n",
+    "eval ",
+    "env ",
+    "bash -c ",
+    "sudo ",
+    "xargs ",
+    "select x in ",
+    "[",
+    "]",
+    "a=b ",
+    "$((1+",
+    "(;",
+    "((;",
+    "if a;then b;else ",
+    "a || x=1; ",
+    "${a[",
+    "${a/",
+    "é",
+    "\u{1f600}(",
+    "{ a; } > b ",
+];
 
 /// P-8: nesting and repetition of everything that opens, at lengths up to the bound and beyond it.
 #[test]
@@ -319,8 +392,24 @@ fn bombs() {
             }
         }
     }
-    let pairs = [("$(", ")"), ("(", ")"), ("( ", " )"), ("((", "))"), ("{ ", "; }"), ("if ", "; then a; fi"), ("\"$(", ")\""), ("${x:-", "}"),
-        ("case x in a) ", " ;; esac"), ("case x in a) ", "\nesac"), ("((", ";))"), ("cat <(", ")"), ("f() { ", "; }"), ("$((", "))"), ("bash -c '", "'"), ("eval \"", "\"")];
+    let pairs = [
+        ("$(", ")"),
+        ("(", ")"),
+        ("( ", " )"),
+        ("((", "))"),
+        ("{ ", "; }"),
+        ("if ", "; then a; fi"),
+        ("\"$(", ")\""),
+        ("${x:-", "}"),
+        ("case x in a) ", " ;; esac"),
+        ("case x in a) ", "\nesac"),
+        ("((", ";))"),
+        ("cat <(", ")"),
+        ("f() { ", "; }"),
+        ("$((", "))"),
+        ("bash -c '", "'"),
+        ("eval \"", "\""),
+    ];
     for (open, close) in pairs {
         for depth in [4, 8, 12, 20, 40, 100, 1_000, 5_000] {
             let line = format!("{}a{}", open.repeat(depth), close.repeat(depth));
@@ -387,8 +476,9 @@ mod properties {
         let piece = prop_oneof![
             prop::sample::select(OPENINGS).prop_map(str::to_owned),
             prop::sample::select(vec![
-                " ", ")", "}", "]]", "))", "; fi", "; done", "; do ", "; then ", " esac", ";;", "'", "\"", "`", "\n", "EOF", "<<EOF\n",
-                "rm", "ls", "echo", "x", "=", "$", "$x", "-c", "-rf", "/", "|", "&", ";", "~", "*", "a", "1", ",", "..", "é", "\u{fffc}", "\t",
+                " ", ")", "}", "]]", "))", "; fi", "; done", "; do ", "; then ", " esac", ";;", "'", "\"",
+                "`", "\n", "EOF", "<<EOF\n", "rm", "ls", "echo", "x", "=", "$", "$x", "-c", "-rf", "/", "|",
+                "&", ";", "~", "*", "a", "1", ",", "..", "é", "\u{fffc}", "\t",
             ])
             .prop_map(str::to_owned),
         ];
@@ -397,19 +487,40 @@ mod properties {
 
     /// Lines whose commands are known: what they are made of, and the commands.
     fn lines() -> impl Strategy<Value = (String, Vec<String>)> {
-        let simple = prop::sample::select(vec!["rm x", "git push -f origin main", "echo 'a b' \"c d\"", "cat a >b", "ls *.rs ~/x"])
-            .prop_map(|l| (l.to_owned(), read(l).commands.iter().map(Simple::text).collect::<Vec<_>>()));
+        let simple = prop::sample::select(vec![
+            "rm x",
+            "git push -f origin main",
+            "echo 'a b' \"c d\"",
+            "cat a >b",
+            "ls *.rs ~/x",
+        ])
+        .prop_map(|l| (l.to_owned(), read(l).commands.iter().map(Simple::text).collect::<Vec<_>>()));
         simple.prop_recursive(4, 16, 2, |inner| {
             (inner.clone(), inner, 0..18usize).prop_map(|((a, mut found), (b, more), how)| {
                 let both = |found: &mut Vec<String>| found.extend(more.clone());
                 let line = match how {
-                    0 => { both(&mut found); format!("{a}; {b}") }
-                    1 => { both(&mut found); format!("{a} && {b}") }
-                    2 => { both(&mut found); format!("{a} | {b}") }
+                    0 => {
+                        both(&mut found);
+                        format!("{a}; {b}")
+                    }
+                    1 => {
+                        both(&mut found);
+                        format!("{a} && {b}")
+                    }
+                    2 => {
+                        both(&mut found);
+                        format!("{a} | {b}")
+                    }
                     3 => format!("( {a} )"),
                     4 => format!("{{ {a}; }}"),
-                    5 => { both(&mut found); format!("if {a}; then {b}; fi") }
-                    6 => { both(&mut found); format!("while {a}; do {b}; done") }
+                    5 => {
+                        both(&mut found);
+                        format!("if {a}; then {b}; fi")
+                    }
+                    6 => {
+                        both(&mut found);
+                        format!("while {a}; do {b}; done")
+                    }
                     7 => format!("for i in 1 2; do {a}; done"),
                     8 => format!("echo \"$( {a})\""),
                     9 => format!("x=$( {a})"),
@@ -479,8 +590,15 @@ fn scripts_of_this_system() {
             }
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             let first = text.lines().next().unwrap_or_default();
-            let shell = first.starts_with("#!") && ["/sh", "/bash", "/dash", "env bash"].iter().any(|s| first.contains(s));
-            let accepted = || std::process::Command::new("bash").arg("-n").arg(&path).output().is_ok_and(|o| o.status.success());
+            let shell = first.starts_with("#!")
+                && ["/sh", "/bash", "/dash", "env bash"].iter().any(|s| first.contains(s));
+            let accepted = || {
+                std::process::Command::new("bash")
+                    .arg("-n")
+                    .arg(&path)
+                    .output()
+                    .is_ok_and(|o| o.status.success())
+            };
             if !shell || !accepted() {
                 continue;
             }
@@ -495,8 +613,12 @@ fn scripts_of_this_system() {
             match (&first, &second) {
                 (Ok(a), Ok(b)) if a == b => count("both the same".to_owned()),
                 (Ok(_), Ok(_)) => count("both, differing".to_owned()),
-                (Ok(_), Err(why)) => count(format!("only the grammar: {why} (taken: {})", union::fails_the_tree(&text))),
-                (Err(why), Ok(_)) => count(format!("only the tree: {why} (taken: {})", union::fails_the_grammar(&text))),
+                (Ok(_), Err(why)) => {
+                    count(format!("only the grammar: {why} (taken: {})", union::fails_the_tree(&text)))
+                }
+                (Err(why), Ok(_)) => {
+                    count(format!("only the tree: {why} (taken: {})", union::fails_the_grammar(&text)))
+                }
                 (Err(one), Err(two)) => count(format!("none: {one} / {two}")),
             }
             let why = read(&text).opaque.unwrap_or("understood");
@@ -513,11 +635,15 @@ fn scripts_of_this_system() {
 fn words_are_what_bash_makes_of_them() {
     use proptest::prelude::*;
     let piece = prop::sample::select(vec![
-        "'", "\"", "\\", "$'", "a", "b c", " ", "\t", "\\n", "\\x41", "\\101", "\\u00e9", "#", "{", "}", "{a,b}", "{1..3}", "{a", ",", "=", "é", "!",
-        "\\\\", "\\'", "\\\"", "\\$", "\\`", "%", "-", "+", ":", "^", ".",
+        "'", "\"", "\\", "$'", "a", "b c", " ", "\t", "\\n", "\\x41", "\\101", "\\u00e9", "#", "{", "}",
+        "{a,b}", "{1..3}", "{a", ",", "=", "é", "!", "\\\\", "\\'", "\\\"", "\\$", "\\`", "%", "-", "+", ":",
+        "^", ".",
     ]);
     let lines = prop::collection::vec(piece, 0..14).prop_map(|v| v.concat());
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     if std::process::Command::new("bash").arg("--version").output().is_err() {
         return;
     }
@@ -528,10 +654,66 @@ fn words_are_what_bash_makes_of_them() {
         if facts.opaque.is_some() || facts.unknown() || facts.commands.len() != 1 {
             return Ok(());
         }
-        let said = std::process::Command::new("bash").args(["-c", &line]).env("LC_ALL", "C.UTF-8").output().unwrap();
+        let said =
+            std::process::Command::new("bash").args(["-c", &line]).env("LC_ALL", "C.UTF-8").output().unwrap();
         let mine: String = facts.commands[0].args().skip(1).map(|w| format!("<{w}>")).collect();
         prop_assert_eq!(String::from_utf8_lossy(&said.stdout), mine, "{}", line);
         Ok(())
     });
     assert!(result.is_ok(), "{result:?}");
+}
+
+/// Prints what reading costs, and the exponent of its growth with the line; meaningful in release builds.
+#[test]
+#[ignore = "measures and prints"]
+#[allow(clippy::print_stdout)]
+fn times() {
+    let time = |line: &str| {
+        let runs = 20u32;
+        let begin = std::time::Instant::now();
+        for _ in 0..runs {
+            read(line);
+        }
+        begin.elapsed() / runs
+    };
+    for line in [
+        "ls -la",
+        "cd app && git add -A && git commit -m \"Fix it\" && git push origin feature",
+        "for f in src/*.rs; do echo \"== $f\"; head -n 20 \"$f\"; done",
+        "git commit -m \"$(cat <<'EOF'\nAdd reader\n\nIt's done.\nEOF\n)\"",
+        "timeout 60 bash -c 'cargo build 2>&1 | tail -5'",
+        "python3 -c 'import json; print(json.load(open(\"package.json\"))[\"version\"])'",
+    ] {
+        println!("{:?}  {line:?}", time(line));
+    }
+    for (name, piece) in [
+        ("list", "git add file.txt && echo \"done $x\" | tee log.txt; "),
+        ("words", "word 'quoted word' \"and $x\" "),
+        ("loop", "for f in *.rs; do cat \"$f\" | head -3 > out; done; "),
+        ("text", "plain text in one quoted argument that only gets longer "),
+        ("substitutions", "echo $(date) "),
+        ("braces", "a{b,c}d "),
+        ("or", "a || x=1 || b; "),
+    ] {
+        let line = |bytes: usize| match name {
+            "text" => format!("echo '{}'", piece.repeat(bytes / piece.len())),
+            "words" => format!("echo {}", piece.repeat(bytes / piece.len())),
+            _ => piece.repeat(bytes / piece.len()),
+        };
+        let points: Vec<(f64, f64)> = [2_048usize, 4_096, 8_192, 16_384, 32_768, 65_000]
+            .into_iter()
+            .map(|bytes| (bytes as f64, time(&line(bytes)).as_secs_f64()))
+            .collect();
+        let (n, logs) =
+            (points.len() as f64, points.iter().map(|(x, y)| (x.ln(), y.ln())).collect::<Vec<_>>());
+        let (sx, sy) = logs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        let (sxx, sxy) = logs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x * x, b + x * y));
+        let exponent = (n * sxy - sx * sy) / (n * sxx - sx * sx);
+        let eight = points.iter().find(|(x, _)| *x == 8_192.0).map(|(_, y)| y * 1e3).unwrap_or_default();
+        let most = points.last().map(|(_, y)| y * 1e3).unwrap_or_default();
+        println!(
+            "{name}: 8 KiB {eight:.2} ms, 64 KiB {most:.2} ms, exponent {exponent:.2}, {:?}",
+            read(&line(8_192)).opaque
+        );
+    }
 }

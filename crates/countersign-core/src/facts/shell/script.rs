@@ -120,7 +120,8 @@ pub(super) fn tests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<
     let mut out = Raw::new();
     for text in texts {
         // An index in an operand is arithmetic, even a quoted one.
-        if text.contains('\'') && text.contains(['$', '`']) && text.contains('[') && text.contains(['(', '`']) {
+        if text.contains('\'') && text.contains(['$', '`']) && text.contains('[') && text.contains(['(', '`'])
+        {
             return Err("a test that is not understood");
         }
         let parts = word::parts(text, word::Place::Pattern)?;

@@ -4,7 +4,9 @@
 //! has to have seen one. Every kind of node has a row in [`KINDS`]; a kind without one ends the reading, and a test
 //! enumerates the grammar.
 
-use super::script::{Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests};
+use super::script::{
+    Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests,
+};
 use super::word::{self, Form, Part};
 use tree_sitter::{Node, ParseOptions, Parser};
 
@@ -167,7 +169,9 @@ impl<'a> Reader<'a> {
         Ok(match node.kind() {
             "command" => Step::Call(self.command(node)?),
             "declaration_command" | "unset_command" => Step::Call(self.declaration(node)?),
-            "variable_assignment" => Step::Call(Call { sets: vec![self.assignment(node)?], ..Call::default() }),
+            "variable_assignment" => {
+                Step::Call(Call { sets: vec![self.assignment(node)?], ..Call::default() })
+            }
             "variable_assignments" => {
                 let sets = named(node).iter().map(|n| self.assignment(*n)).collect::<Result<_>>()?;
                 Step::Call(Call { sets, ..Call::default() })
@@ -393,7 +397,9 @@ impl<'a> Reader<'a> {
                 "\n" => {}
                 _ if !child.is_named() => return Err(WHY),
                 _ => match (operator.take(), kind(child)?) {
-                    (Some(join), Kind::Statement) => after.push(After::List(join, self.step(child, depth + 1)?)),
+                    (Some(join), Kind::Statement) => {
+                        after.push(After::List(join, self.step(child, depth + 1)?))
+                    }
                     (None, Kind::Word | Kind::Substitution) => call.words.push(self.word(child)?),
                     _ => return Err(WHY),
                 },
@@ -429,7 +435,11 @@ impl<'a> Reader<'a> {
             (">&", Some(word)) => call.redirects.push(Redirect::Copy(word)),
             ("<&-" | ">&-", behind) => {
                 let closed = vec![Part::Bare("-".to_owned())];
-                call.redirects.push(if operator == "<&-" { Redirect::Hear(closed) } else { Redirect::Copy(closed) });
+                call.redirects.push(if operator == "<&-" {
+                    Redirect::Hear(closed)
+                } else {
+                    Redirect::Copy(closed)
+                });
                 call.words.extend(behind);
             }
             _ => return Err(WHY),

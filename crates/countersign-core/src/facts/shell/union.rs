@@ -45,7 +45,9 @@ pub(super) fn fails_the_grammar(text: &str) -> bool {
     let simple = |rest: &str| {
         let word = rest.trim_start_matches('-').trim_start_matches(' ').trim_start_matches(['\'', '"']);
         word.starts_with(|c: char| c.is_ascii_alphabetic())
-            && word.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').starts_with(['\'', '"', ' ', '\n', ')', '|', '>', ';', '&'])
+            && word
+                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                .starts_with(['\'', '"', ' ', '\n', ')', '|', '>', ';', '&'])
     };
     let document = text.contains("<<")
         && text.contains(['$', '`'])

@@ -195,7 +195,9 @@ impl Reader<'_> {
                     };
                     match self.next() {
                         Some('\n') => {}
-                        Some(c) if active.is_empty() || active.contains(c) => out.quoted(c.encode_utf8(&mut [0; 4])),
+                        Some(c) if active.is_empty() || active.contains(c) => {
+                            out.quoted(c.encode_utf8(&mut [0; 4]))
+                        }
                         Some(c) => {
                             out.quoted("\\");
                             out.quoted(c.encode_utf8(&mut [0; 4]));
@@ -312,7 +314,9 @@ impl Reader<'_> {
                 out.0.push(Part::Value(Value { name: c.to_string(), quoted, form: Form::Plain }));
             }
             // Shells differ in what begins a parameter's name.
-            Some(c) if !c.is_ascii() || "~=^+".contains(c) => return Err("an expansion that is not understood"),
+            Some(c) if !c.is_ascii() || "~=^+".contains(c) => {
+                return Err("an expansion that is not understood");
+            }
             _ if quoted => out.quoted("$"),
             _ => out.bare('$'),
         }
@@ -591,7 +595,11 @@ impl Reader<'_> {
                 None => break,
             }
         }
-        if out.is_empty() || out.contains('\n') { Err("a here-document that is not understood") } else { Ok(out) }
+        if out.is_empty() || out.contains('\n') {
+            Err("a here-document that is not understood")
+        } else {
+            Ok(out)
+        }
     }
 
     /// Skips lines up to behind the one that is the delimiter.
