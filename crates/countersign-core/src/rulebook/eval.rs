@@ -311,7 +311,7 @@ mod tests {
         use RuleSet::*;
         for (set, line, want) in [
             (Hard, "rm -rf /tmp/x", vec!["rm_slash"]),
-            (Hard, "rm -fr  /", vec!["rm_slash"]),
+            (Hard, "rm -fr  /", vec!["rm_slash", "destroy_system"]),
             (Hard, "rm -rf target", vec![]),
             (Hard, "psql -c 'DROP TABLE users'", vec!["drop_table"]),
             (Hard, "psql -c 'drop table users'", vec!["drop_table"]),
@@ -330,7 +330,8 @@ mod tests {
             (Soft, "git push origin release/1", vec!["push_to_protected_branch"]),
             (Soft, "git push origin feature/main", vec![]),
             (Soft, "echo \"$(x)\"", vec!["shell_opaque"]),
-            (Soft, "bash -c 'git push --force'", vec!["force_push_any", "shell_opaque"]),
+            (Soft, "bash -c 'git push --force'", vec!["force_push_any"]),
+            (Soft, "bash -c \"$x\"", vec!["shell_opaque"]),
             (Soft, "cargo test", vec![]),
             (Soft, "echo x > a/credentials.json", vec!["write_credentials"]),
         ] {

@@ -4,13 +4,17 @@
 //! of the process, and lines hold secrets. Words are taken from the line by their places and read by `word`. Matches
 //! name every variant, so a new one breaks the build instead of being passed over.
 
-use super::script::{Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests};
+use super::script::{
+    Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests,
+};
 use super::word;
 use brush_parser::ast::{self, CommandPrefixOrSuffixItem as Item, CompoundCommand as Compound};
 use brush_parser::{ParserOptions, SourceSpan, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
 
 type Result<T> = std::result::Result<T, &'static str>;
 
+/// What is said of text whose nesting is over a bound.
+pub(super) const DEEP: &str = "more nesting than is read";
 /// Bound on the work of the grammar, which tries again from the start of a bracket where an attempt failed.
 const MAX_WORK: usize = 2_000_000;
 /// Most words that may open a compound command; the grammar descends for each.
@@ -21,7 +25,8 @@ pub(super) fn read(line: &str) -> Result<Script> {
     let options = TokenizerOptions::default();
     let tokens = uncached_tokenize_str(line, &options).map_err(|_| "an unfinished quote or bracket")?;
     bounded(&tokens)?;
-    let program = parse_tokens(&tokens, &ParserOptions::default()).map_err(|_| "a syntax that is not read")?;
+    let program =
+        parse_tokens(&tokens, &ParserOptions::default()).map_err(|_| "a syntax that is not read")?;
     let reader = Reader { at: line.char_indices().map(|(at, _)| at).chain([line.len()]).collect(), line };
     let mut script = Script::new();
     for list in &program.complete_commands {
@@ -32,7 +37,7 @@ pub(super) fn read(line: &str) -> Result<Script> {
 
 /// Refuses what would make the grammar try too often or descend too deep.
 fn bounded(tokens: &[Token]) -> Result<()> {
-    const WHY: Result<()> = Err("more nesting than is read");
+    const WHY: Result<()> = Err(DEEP);
     let mut openers = 0usize;
     let mut cases = 0u32;
     let mut depth = 0u32;
@@ -48,8 +53,17 @@ fn bounded(tokens: &[Token]) -> Result<()> {
             Token::Operator(..) => {}
             Token::Word(w, _) => {
                 cases += u32::from(w == "case");
-                let opens = ["if", "elif", "while", "until", "for", "case", "{", "[[", "function", "coproc", "!"];
+                let opens =
+                    ["if", "elif", "while", "until", "for", "case", "{", "[[", "function", "coproc", "!"];
                 openers += usize::from(opens.contains(&w.as_str()));
+                // An index in an assignment is read by descent, with attempts of its own.
+                let name = w.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric());
+                if name.starts_with('[') && name.len() < w.len() {
+                    let index = name.split("]=").next().unwrap_or(name);
+                    if index.len() > 256 || index.chars().filter(|c| "[({\"`$".contains(*c)).count() > 8 {
+                        return WHY;
+                    }
+                }
             }
         }
     }
@@ -158,7 +172,9 @@ impl Reader<'_> {
 
     fn compound(&self, compound: &Compound) -> Result<Step> {
         Ok(match compound {
-            Compound::Arithmetic(command) => Step::Arithmetic(vec![word::number(self.between(&command.loc, "((", "))")?)?]),
+            Compound::Arithmetic(command) => {
+                Step::Arithmetic(vec![word::number(self.between(&command.loc, "((", "))")?)?])
+            }
             Compound::ArithmeticForClause(clause) => {
                 let head = [&clause.initializer, &clause.condition, &clause.updater]
                     .into_iter()
@@ -189,10 +205,7 @@ impl Reader<'_> {
                         case.cmd.as_ref().map_or(Ok(Script::new()), |list| self.list(list))
                     }
                 });
-                Step::Case {
-                    words: tests(texts)?,
-                    bodies: bodies.collect::<Result<_>>()?,
-                }
+                Step::Case { words: tests(texts)?, bodies: bodies.collect::<Result<_>>()? }
             }
             Compound::IfClause(clause) => {
                 let mut parts = vec![self.list(&clause.condition)?, self.list(&clause.then)?];
@@ -205,10 +218,9 @@ impl Reader<'_> {
                 Step::Branches { parts, repeats: false }
             }
             Compound::WhileClause(ast::WhileOrUntilClauseCommand(condition, body, _))
-            | Compound::UntilClause(ast::WhileOrUntilClauseCommand(condition, body, _)) => Step::Branches {
-                parts: vec![self.list(condition)?, self.list(&body.list)?],
-                repeats: true,
-            },
+            | Compound::UntilClause(ast::WhileOrUntilClauseCommand(condition, body, _)) => {
+                Step::Branches { parts: vec![self.list(condition)?, self.list(&body.list)?], repeats: true }
+            }
             Compound::Coprocess(coprocess) => background(self.command(&coprocess.body)?),
         })
     }
@@ -268,14 +280,15 @@ impl Reader<'_> {
                     Kind::Read => out.push(Redirect::Read(word)),
                     Kind::Write | Kind::Append | Kind::Clobber => out.push(Redirect::Write(word)),
                     Kind::ReadAndWrite => out.extend([Redirect::Read(word.clone()), Redirect::Write(word)]),
-                    Kind::DuplicateInput | Kind::DuplicateOutput => out.push(Redirect::Copy(word)),
+                    Kind::DuplicateInput => out.push(Redirect::Hear(word)),
+                    Kind::DuplicateOutput => out.push(Redirect::Copy(word)),
                 }
             }
-            ast::IoRedirect::HereDocument(_, document) => {
-                let text = &document.doc.value;
-                out.push(Redirect::Text(word::document(text, document.requires_expansion)?));
+            ast::IoRedirect::HereDocument(descriptor, document) => {
+                let text = word::document(&document.doc.value, document.requires_expansion)?;
+                out.push(spoken(*descriptor, text));
             }
-            ast::IoRedirect::HereString(_, word) => out.push(Redirect::Text(self.word(word)?)),
+            ast::IoRedirect::HereString(descriptor, word) => out.push(spoken(*descriptor, self.word(word)?)),
             ast::IoRedirect::OutputAndError(word, _) => out.push(Redirect::Write(self.word(word)?)),
         }
         Ok(())
@@ -309,5 +322,13 @@ impl Reader<'_> {
             Test::Not(inner) | Test::Parenthesized(inner) => self.test(inner),
             Test::UnaryTest(_, _) | Test::BinaryTest(_, _, _) => Ok(()),
         }
+    }
+}
+
+/// A text on a descriptor: only the first one is input.
+fn spoken(descriptor: Option<ast::IoFd>, text: Raw) -> Redirect {
+    match descriptor {
+        None | Some(0) => Redirect::Text(text),
+        Some(_) => Redirect::Aside(text),
     }
 }

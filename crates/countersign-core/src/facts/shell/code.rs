@@ -21,7 +21,10 @@ pub(super) fn read(simple: &Simple) -> Option<Reading> {
     let harmless = known
         && match family.as_str() {
             "python" | "pypy" => tokens.as_ref().is_some_and(|t| python(t)),
-            "node" | "nodejs" => tokens.as_ref().is_some_and(|t| node(t)),
+            // Options of its own may stand behind the code.
+            "node" | "nodejs" => {
+                !rest.iter().any(|w| w.text.starts_with('-')) && tokens.as_ref().is_some_and(|t| node(t))
+            }
             _ => false,
         };
     let texts = tokens.unwrap_or_default().into_iter().filter_map(|t| match t {
@@ -47,7 +50,7 @@ fn family(program: &str) -> String {
 fn inline(family: &str, simple: &Simple) -> Option<(Word, Vec<Word>)> {
     // Letters that take code, and those that may stand before them in a cluster.
     let (letters, before) = match family {
-        "python" | "pypy" => ("c", "bBdEhiIOqsSuvx"),
+        "python" | "pypy" => ("c", "bBdEhIOqsSuvx"),
         "node" | "nodejs" | "bun" => ("ep", "pe"),
         "perl" => ("eE", "0acilnpswWX"),
         "ruby" => ("e", "aclnpsw"),
@@ -59,22 +62,23 @@ fn inline(family: &str, simple: &Simple) -> Option<(Word, Vec<Word>)> {
     let args = simple.words.get(1..).unwrap_or_default();
     for (at, word) in args.iter().enumerate() {
         let text = word.text.as_str();
-        let behind = || args.get(at + 1).map(|w| (w.clone(), args.get(at + 2..).unwrap_or_default().to_vec()));
+        let behind =
+            || args.get(at + 1).map(|w| (w.clone(), args.get(at + 2..).unwrap_or_default().to_vec()));
         if matches!(text, "--eval" | "--print") {
             return behind();
         }
         if let Some(code) = text.strip_prefix("--eval=").or(text.strip_prefix("--print=")) {
             return Some((Word { text: code.to_owned(), ..word.clone() }, args.get(at + 1..)?.to_vec()));
         }
-        let Some(cluster) = text.strip_prefix('-').filter(|c| !c.starts_with('-') && !c.is_empty()) else {
-            return None;
-        };
+        let cluster = text.strip_prefix('-').filter(|c| !c.starts_with('-') && !c.is_empty())?;
         for (place, letter) in cluster.char_indices() {
             if letters.contains(letter) && !(before.contains(letter) && place + 1 < cluster.len()) {
                 let code = cluster.get(place + letter.len_utf8()..).unwrap_or_default();
                 return match code {
                     "" => behind(),
-                    code => Some((Word { text: code.to_owned(), ..word.clone() }, args.get(at + 1..)?.to_vec())),
+                    code => {
+                        Some((Word { text: code.to_owned(), ..word.clone() }, args.get(at + 1..)?.to_vec()))
+                    }
                 };
             }
             if !before.contains(letter) {
@@ -166,30 +170,158 @@ struct Allowed {
 
 const PYTHON: Allowed = Allowed {
     called: &[
-        "print", "len", "str", "int", "float", "sum", "min", "max", "abs", "round", "sorted", "list", "dict", "set", "tuple",
-        "range", "enumerate", "zip", "bool", "hex", "bin", "oct", "ord", "chr", "repr", "reversed", "any", "all", "divmod",
-        "type", "isinstance", "pow",
+        "print",
+        "len",
+        "str",
+        "int",
+        "float",
+        "sum",
+        "min",
+        "max",
+        "abs",
+        "round",
+        "sorted",
+        "list",
+        "dict",
+        "set",
+        "tuple",
+        "range",
+        "enumerate",
+        "zip",
+        "bool",
+        "hex",
+        "bin",
+        "oct",
+        "ord",
+        "chr",
+        "repr",
+        "reversed",
+        "any",
+        "all",
+        "divmod",
+        "type",
+        "isinstance",
+        "pow",
     ],
     members: &[
-        "load", "loads", "dumps", "stdin", "argv", "version", "version_info", "platform", "read", "readlines", "split",
-        "strip", "lower", "upper", "join", "get", "keys", "values", "items", "append", "count", "startswith", "endswith",
-        "replace", "sqrt", "pi", "floor", "ceil", "findall", "match", "search", "sub", "group", "format", "maxsize",
-        "executable", "prefix", "index", "find", "title", "splitlines", "sort", "major", "minor", "micro", "now", "today",
-        "isoformat", "date", "datetime", "strftime", "time", "mean", "median",
+        "load",
+        "loads",
+        "dumps",
+        "stdin",
+        "argv",
+        "version",
+        "version_info",
+        "platform",
+        "read",
+        "readlines",
+        "split",
+        "strip",
+        "lower",
+        "upper",
+        "join",
+        "get",
+        "keys",
+        "values",
+        "items",
+        "append",
+        "count",
+        "startswith",
+        "endswith",
+        "replace",
+        "sqrt",
+        "pi",
+        "floor",
+        "ceil",
+        "findall",
+        "match",
+        "search",
+        "sub",
+        "group",
+        "format",
+        "maxsize",
+        "executable",
+        "prefix",
+        "index",
+        "find",
+        "title",
+        "splitlines",
+        "sort",
+        "major",
+        "minor",
+        "micro",
+        "now",
+        "today",
+        "isoformat",
+        "date",
+        "datetime",
+        "strftime",
+        "time",
+        "mean",
+        "median",
     ],
     modules: &["sys", "json", "math", "re", "datetime", "time", "statistics"],
-    keywords: &["if", "else", "for", "in", "not", "and", "or", "is", "while", "pass", "assert", "elif", "True", "False", "None"],
+    keywords: &[
+        "if", "else", "for", "in", "not", "and", "or", "is", "while", "pass", "assert", "elif", "True",
+        "False", "None",
+    ],
 };
 
 const NODE: Allowed = Allowed {
     called: &["parseInt", "parseFloat", "Number", "String", "Boolean", "isNaN"],
     members: &[
-        "log", "stringify", "parse", "length", "version", "versions", "platform", "arch", "argv", "round", "floor", "ceil",
-        "max", "min", "sqrt", "pow", "PI", "abs", "random", "keys", "values", "entries", "join", "split", "trim", "toString",
-        "toUpperCase", "toLowerCase", "toFixed", "node", "now", "toISOString", "sort", "reverse", "includes", "indexOf", "slice",
+        "log",
+        "stringify",
+        "parse",
+        "length",
+        "version",
+        "versions",
+        "platform",
+        "arch",
+        "argv",
+        "round",
+        "floor",
+        "ceil",
+        "max",
+        "min",
+        "sqrt",
+        "pow",
+        "PI",
+        "abs",
+        "random",
+        "keys",
+        "values",
+        "entries",
+        "join",
+        "split",
+        "trim",
+        "toString",
+        "toUpperCase",
+        "toLowerCase",
+        "toFixed",
+        "node",
+        "now",
+        "toISOString",
+        "sort",
+        "reverse",
+        "includes",
+        "indexOf",
+        "slice",
     ],
     modules: &[],
-    keywords: &["if", "else", "in", "of", "typeof", "const", "let", "var", "true", "false", "null", "undefined"],
+    keywords: &[
+        "if",
+        "else",
+        "in",
+        "of",
+        "typeof",
+        "const",
+        "let",
+        "var",
+        "true",
+        "false",
+        "null",
+        "undefined",
+    ],
 };
 
 /// Objects whose members are on the lists.
@@ -215,14 +347,15 @@ fn node(tokens: &[Token]) -> bool {
 fn own(tokens: &[Token]) -> Vec<&str> {
     let name = |t: Option<&Token>| matches!(t, Some(Token::Name(word)) if matches!(word.as_str(), "for" | "const" | "let" | "var"));
     let given = |at: usize| {
-        let set = tokens.get(at + 1) == Some(&Token::Sign('=')) && tokens.get(at + 2) != Some(&Token::Sign('='));
+        let set =
+            tokens.get(at + 1) == Some(&Token::Sign('=')) && tokens.get(at + 2) != Some(&Token::Sign('='));
         set || at.checked_sub(1).is_some_and(|before| name(tokens.get(before)))
     };
-    let named = |(at, token)| match token {
-        &Token::Name(ref word) if given(at) => Some(word.as_str()),
+    let named = tokens.iter().enumerate().filter_map(|(at, token)| match token {
+        Token::Name(word) if given(at) => Some(word.as_str()),
         _ => None,
-    };
-    tokens.iter().enumerate().filter_map(named).collect()
+    });
+    named.collect()
 }
 
 /// Whether a line only calls what may be called and reads what may be read.
@@ -233,13 +366,16 @@ fn plain(line: &[Token], allowed: &Allowed, own: &[&str]) -> bool {
             let name = name.as_str();
             let member = at > 0 && sign(at - 1, '.');
             let called = sign(at + 1, '(');
-            let meant = allowed.called.contains(&name) || allowed.modules.contains(&name) || GLOBALS.contains(&name);
+            let meant =
+                allowed.called.contains(&name) || allowed.modules.contains(&name) || GLOBALS.contains(&name);
             match name {
                 // One literal file, which the path rules see.
                 "open" if allowed.called.contains(&"print") => {
                     called && matches!(line.get(at + 2), Some(Token::Text(_))) && sign(at + 3, ')')
                 }
-                name if member => allowed.members.contains(&name) && !(sign(at + 1, '=') && !sign(at + 2, '=')),
+                name if member => {
+                    allowed.members.contains(&name) && (!sign(at + 1, '=') || sign(at + 2, '='))
+                }
                 name if allowed.keywords.contains(&name) => true,
                 // Nothing that is meant by the lists gets another meaning.
                 name if own.contains(&name) => !meant && !called,
@@ -248,7 +384,9 @@ fn plain(line: &[Token], allowed: &Allowed, own: &[&str]) -> bool {
             }
         }
         // A call of what an expression is.
-        Token::Sign('(') => !(at > 0 && matches!(line.get(at - 1), Some(Token::Sign(')' | ']' | '}') | Token::Text(_)))),
+        Token::Sign('(') => {
+            !(at > 0 && matches!(line.get(at - 1), Some(Token::Sign(')' | ']' | '}') | Token::Text(_))))
+        }
         _ => true,
     })
 }
@@ -269,12 +407,17 @@ fn awk(simple: &Simple) -> Reading {
     }
     let program = args.get(at).cloned().unwrap_or_default();
     let text = program.text.as_str();
-    let calls = ["system", "getline", "close", "fflush", "printf >", "print >", "@include", "@load", "ENVIRON"];
+    let calls =
+        ["system", "getline", "close", "fflush", "printf >", "print >", "@include", "@load", "ENVIRON"];
     // `>` between numbers compares; only where nothing is printed behind it is that certain.
     let compares = text.contains('>') && text.contains("print");
     let harmless = known && !program.unknown && !text.is_empty() && !text.contains('|') && !compares
         && !calls.iter().any(|c| text.contains(c)) && !text.contains('@')
         // Before a file, `name=value` is an assignment.
         && !args.iter().any(|w| w.unknown);
-    Reading { opaque: (!harmless).then_some("a script of awk that can do more than print"), understood: harmless, ..Reading::default() }
+    Reading {
+        opaque: (!harmless).then_some("a script of awk that can do more than print"),
+        understood: harmless,
+        ..Reading::default()
+    }
 }

@@ -183,6 +183,8 @@ fn expand(signs: &[Sign], fuel: &mut usize, depth: usize) -> Result<Vec<Vec<Sign
         if *sign != Sign::Char('{') {
             continue;
         }
+        // Each brace is looked for its end.
+        *fuel = fuel.checked_sub(1 + (signs.len() - at) / 64).ok_or(WHY)?;
         let Some((members, end)) = members(signs, at) else { continue };
         let before = signs.get(..at).unwrap_or_default();
         let tails = expand(signs.get(end..).unwrap_or_default(), fuel, depth + 1)?;
@@ -237,7 +239,10 @@ fn members(signs: &[Sign], begin: usize) -> Option<(Vec<Vec<Sign>>, usize)> {
 
 /// `1..5`, `a..e`, `1..9..2`.
 fn sequence(signs: &[Sign]) -> Option<Vec<Vec<Sign>>> {
-    let text = signs.iter().map(|s| if let Sign::Char(c) = s { Some(*c) } else { None }).collect::<Option<String>>()?;
+    let text = signs
+        .iter()
+        .map(|s| if let Sign::Char(c) = s { Some(*c) } else { None })
+        .collect::<Option<String>>()?;
     let mut parts = text.split("..");
     let (first, last, by) = (parts.next()?, parts.next()?, parts.next());
     if parts.next().is_some() {

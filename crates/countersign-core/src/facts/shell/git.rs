@@ -1,7 +1,7 @@
 //! git: where its sub-command stands, what it pushes, and which of its commands can run others.
 
 use super::Simple;
-use super::programs::{self, Act, Role};
+use super::programs::{self, Act, Arg, Role};
 use std::collections::BTreeSet;
 
 /// A git command taken apart.
@@ -86,13 +86,69 @@ pub(super) fn push(git: &Git<'_>) -> (bool, BTreeSet<String>) {
 
 /// Settings that may be given on the line or written down: they change how things look, and nothing that runs.
 const SETTINGS: &[&str] = &[
-    "user.name", "user.email", "user.usestconfigonly", "core.autocrlf", "core.eol", "core.filemode", "core.ignorecase",
-    "core.quotepath", "core.longpaths", "core.safecrlf", "core.abbrev", "core.symlinks", "pull.rebase", "pull.ff", "push.default", "push.autosetupremote",
-    "push.followtags", "init.defaultbranch", "merge.conflictstyle", "merge.ff", "fetch.prune", "fetch.prunetags", "rerere.enabled", "rebase.autostash",
-    "rebase.autosquash", "diff.algorithm", "diff.renames", "diff.renamelimit", "diff.colormoved", "diff.noprefix", "diff.mnemonicprefix", "log.date", "log.decorate",
-    "log.showsignature", "color.ui", "color.diff", "color.status", "color.branch", "commit.verbose", "commit.gpgsign", "tag.gpgsign", "tag.sort", "branch.sort",
-    "branch.autosetuprebase", "column.ui", "help.autocorrect", "status.showuntrackedfiles", "advice.detachedhead", "submodule.recurse",
-    "http.postbuffer", "gc.auto", "feature.manyfiles", "blame.date", "apply.whitespace", "format.pretty", "http.lowspeedlimit", "http.lowspeedtime", "core.fileMode", "core.commentchar", "core.compression", "pack.windowmemory", "core.preloadindex", "safe.bareRepository",
+    "user.name",
+    "user.email",
+    "user.usestconfigonly",
+    "core.autocrlf",
+    "core.eol",
+    "core.filemode",
+    "core.ignorecase",
+    "core.quotepath",
+    "core.longpaths",
+    "core.safecrlf",
+    "core.abbrev",
+    "core.symlinks",
+    "pull.rebase",
+    "pull.ff",
+    "push.default",
+    "push.autosetupremote",
+    "push.followtags",
+    "init.defaultbranch",
+    "merge.conflictstyle",
+    "merge.ff",
+    "fetch.prune",
+    "fetch.prunetags",
+    "rerere.enabled",
+    "rebase.autostash",
+    "rebase.autosquash",
+    "diff.algorithm",
+    "diff.renames",
+    "diff.renamelimit",
+    "diff.colormoved",
+    "diff.noprefix",
+    "diff.mnemonicprefix",
+    "log.date",
+    "log.decorate",
+    "log.showsignature",
+    "color.ui",
+    "color.diff",
+    "color.status",
+    "color.branch",
+    "commit.verbose",
+    "commit.gpgsign",
+    "tag.gpgsign",
+    "tag.sort",
+    "branch.sort",
+    "branch.autosetuprebase",
+    "column.ui",
+    "help.autocorrect",
+    "status.showuntrackedfiles",
+    "advice.detachedhead",
+    "submodule.recurse",
+    "http.postbuffer",
+    "gc.auto",
+    "feature.manyfiles",
+    "blame.date",
+    "apply.whitespace",
+    "format.pretty",
+    "http.lowspeedlimit",
+    "http.lowspeedtime",
+    "core.fileMode",
+    "core.commentchar",
+    "core.compression",
+    "pack.windowmemory",
+    "core.preloadindex",
+    "safe.bareRepository",
 ];
 
 /// Whether setting a key changes no more than how git shows and joins things.
@@ -116,7 +172,9 @@ pub(super) fn act(command: &Simple) -> Act {
                 let pair = plain.words.get(at + 1).and_then(|w| setting(&w.text));
                 hooks |= pair.as_ref().is_some_and(|(key, _)| key == "core.hookspath");
                 let quiet = |(key, value): &(String, String)| {
-                    harmless(key) || (matches!(key.as_str(), "core.pager" | "core.editor") && ["cat", "true", ":", ""].contains(&value.as_str()))
+                    harmless(key)
+                        || (matches!(key.as_str(), "core.pager" | "core.editor")
+                            && ["cat", "true", ":", ""].contains(&value.as_str()))
                 };
                 if !pair.as_ref().is_some_and(quiet) {
                     break;
@@ -142,8 +200,16 @@ pub(super) fn act(command: &Simple) -> Act {
     if git.rest.iter().any(|w| w.contains("::")) {
         act.doubt(WHY);
     }
-    let magic = act.operands().any(|a| a.text.starts_with(':') || (!a.live && a.text.contains(['*', '?', '['])));
+    let magic =
+        act.operands().any(|a| a.text.starts_with(':') || (!a.live && a.text.contains(['*', '?', '['])));
     let whole = words.iter().any(|w| matches!(*w, "." | "./" | ".." | "*" | ":/" | ":"));
+    if let ("clone", [address]) = (git.sub, words.as_slice()) {
+        // The folder it makes is named like the repository.
+        let name = address.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+        let text = name.strip_suffix(".git").unwrap_or(name).to_owned();
+        let option = Some("clone".to_owned());
+        act.args.push(Arg { text, live: false, unknown: false, role: Role::Git, option });
+    }
     match git.sub {
         "push" if plain.words.iter().any(|w| w.live || w.unknown) => act.doubt(WHY),
         "checkout" | "restore" | "stash" | "rm" | "mv" if magic && !whole => act.doubt(WHY),
@@ -170,7 +236,8 @@ pub(super) fn act(command: &Simple) -> Act {
     match git.sub {
         "checkout" | "restore" if whole => {
             // What is staged is taken back; what is in the folder stays.
-            let index_only = git.sub == "restore" && act.has(&["--staged", "-S"]) && !act.has(&["--worktree", "-W"]);
+            let index_only =
+                git.sub == "restore" && act.has(&["--staged", "-S"]) && !act.has(&["--worktree", "-W"]);
             let from_elsewhere = words.len() > 1 || act.has(&["--source", "-s"]);
             if !index_only {
                 act.effects.insert("git_discard");
@@ -189,7 +256,19 @@ pub(super) fn act(command: &Simple) -> Act {
         }
         "update-ref" if !act.has(&["-d", "--delete"]) => act.doubt(WHY),
         "update-index" if act.has(&["--add"]) => {}
-        "am" | "apply" if !act.has(&["--check", "--stat", "--numstat", "--summary", "--abort", "--skip", "--continue"]) => act.doubt("a patch that is not read"),
+        "am" | "apply"
+            if !act.has(&[
+                "--check",
+                "--stat",
+                "--numstat",
+                "--summary",
+                "--abort",
+                "--skip",
+                "--continue",
+            ]) =>
+        {
+            act.doubt("a patch that is not read")
+        }
         "am" | "apply" => {
             act.unread = None;
             act.args.iter_mut().for_each(|a| a.role = Role::Read);
@@ -206,7 +285,8 @@ fn config(act: &mut Act, words: &[&str]) {
         ["set" | "unset", rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let gets = act.has(&["--get", "--get-all", "--get-regexp", "--list", "-l", "--get-urlmatch", "--get-color"]);
+    let gets =
+        act.has(&["--get", "--get-all", "--get-regexp", "--list", "-l", "--get-urlmatch", "--get-color"]);
     let unsets = act.has(&["--unset", "--unset-all"]);
     let keys: Vec<String> = act
         .values(&["--unset", "--unset-all"])

@@ -20,6 +20,7 @@ mod walk;
 mod word;
 mod wrappers;
 
+use super::MAX_FORMS;
 use std::collections::BTreeSet;
 
 /// Longest line that is judged, in bytes; a longer one is refused (DECISIONS row 21): nobody could read it in a question.
@@ -67,7 +68,18 @@ pub const UNKNOWN: char = '\u{fffc}';
 impl Word {
     /// The word as a shell would have to be given it.
     fn written(&self) -> String {
-        if self.live { self.text.clone() } else { quote(&self.text) }
+        if !self.live {
+            return quote(&self.text);
+        }
+        let mut out = String::new();
+        for c in self.text.chars() {
+            match c {
+                c if c.is_alphanumeric() || "-_./:=,+@%^~*?[]!".contains(c) => out.push(c),
+                '\n' => out.push_str("'\n'"),
+                c => out.extend(['\\', c]),
+            }
+        }
+        out
     }
 
     /// Whether it is a pattern over file names.
@@ -112,7 +124,8 @@ impl Simple {
     /// One text a command: words quoted where needed, patterns bare, redirections behind them. Two commands that do
     /// different things never share a text.
     pub fn text(&self) -> String {
-        let mut parts: Vec<String> = self.sets.iter().map(|(name, v)| format!("{name}={}", v.written())).collect();
+        let mut parts: Vec<String> =
+            self.sets.iter().map(|(name, v)| format!("{name}={}", v.written())).collect();
         parts.extend(self.words.iter().map(Word::written));
         parts.extend(self.input.iter().map(|text| format!("<<<{}", text.written())));
         parts.extend(self.reads.iter().map(|p| format!("<{}", p.written())));
@@ -134,7 +147,8 @@ pub fn quote(word: &str) -> String {
 /// Whether the names a command reads come from a program that lists files: then they are read as with `grep -r`, and the
 /// lister's own words say which they may be.
 fn finds_names(commands: &[Simple], command: &Simple) -> bool {
-    const LISTS: &[&str] = &["find", "fd", "fdfind", "ls", "rg", "grep", "git", "sort", "uniq", "head", "tail", "grep"];
+    const LISTS: &[&str] =
+        &["find", "fd", "fdfind", "ls", "rg", "grep", "git", "sort", "uniq", "head", "tail", "grep"];
     let Some(runner) = command.run_by.and_then(|at| commands.get(at)) else { return false };
     if matches!(runner.program(), "find" | "fd" | "fdfind") {
         return true;
@@ -221,30 +235,40 @@ impl ShellFacts {
     }
 
     /// Every text a rule's pattern is tried on: the line, the line with blanks collapsed, each simple command, and
-    /// `git` and `rm` commands with their options in a fixed place.
+    /// `git` and `rm` commands with their options in a fixed place. Commands as they would be typed, which differ by quotes
+    /// and redirections only, are left out where there are many: what they write is a fact of its own.
     pub fn forms(&self) -> Vec<String> {
-        let mut forms = vec![self.line.clone(), self.line.split_whitespace().collect::<Vec<_>>().join(" ")];
-        for command in &self.commands {
-            forms.push(command.text());
+        let mut seen = BTreeSet::new();
+        let mut forms = Vec::new();
+        let mut add = |form: String, most: usize| {
+            if forms.len() < most && seen.insert(form.clone()) {
+                forms.push(form);
+            }
+        };
+        add(self.line.clone(), usize::MAX);
+        add(self.line.split_whitespace().collect::<Vec<_>>().join(" "), usize::MAX);
+        for command in self.commands.iter().filter(|c| !c.words.is_empty()) {
             let words: Vec<&str> = command.words.iter().map(|w| w.text.as_str()).collect();
-            forms.push(words.join(" "));
+            add(words.join(" "), usize::MAX);
             if let Some(git) = git::parts(command) {
                 let words: Vec<&str> =
                     ["git", git.sub].into_iter().chain(git.flags).chain(git.rest).collect();
-                forms.push(words.join(" "));
+                add(words.join(" "), usize::MAX);
             }
             if command.program() == "rm" {
-                forms.push(plain_rm(command));
+                add(plain_rm(command), usize::MAX);
             }
         }
-        let mut seen = BTreeSet::new();
-        forms.retain(|f| seen.insert(f.clone()));
+        for command in &self.commands {
+            add(command.text(), MAX_FORMS / 2);
+        }
         forms
     }
 
     /// Whether a part of a command is not known.
     pub fn unknown(&self) -> bool {
-        let words = |c: &Simple| c.words.iter().chain(&c.writes).chain(&c.reads).chain(&c.input).any(|w| w.unknown);
+        let words =
+            |c: &Simple| c.words.iter().chain(&c.writes).chain(&c.reads).chain(&c.input).any(|w| w.unknown);
         self.commands.iter().any(|c| words(c) || c.sets.iter().any(|(_, value)| value.unknown))
     }
 

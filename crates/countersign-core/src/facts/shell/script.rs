@@ -105,8 +105,12 @@ pub(super) enum Redirect {
     Write(Raw),
     /// A descriptor is copied or closed; a word that is no number is a file for some operators.
     Copy(Raw),
+    /// Input from a descriptor.
+    Hear(Raw),
     /// A text as input.
     Text(Raw),
+    /// A text on another descriptor than input.
+    Aside(Raw),
 }
 
 type Result<T> = std::result::Result<T, &'static str>;
@@ -116,7 +120,8 @@ pub(super) fn tests<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<
     let mut out = Raw::new();
     for text in texts {
         // An index in an operand is arithmetic, even a quoted one.
-        if text.contains('\'') && text.contains(['$', '`']) && text.contains('[') && text.contains(['(', '`']) {
+        if text.contains('\'') && text.contains(['$', '`']) && text.contains('[') && text.contains(['(', '`'])
+        {
             return Err("a test that is not understood");
         }
         let parts = word::parts(text, word::Place::Pattern)?;

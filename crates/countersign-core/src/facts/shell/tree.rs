@@ -4,7 +4,9 @@
 //! has to have seen one. Every kind of node has a row in [`KINDS`]; a kind without one ends the reading, and a test
 //! enumerates the grammar.
 
-use super::script::{Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests};
+use super::script::{
+    Assign, Call, Join, Raw, Redirect, Script, Step, assignment, background, redirected, tests,
+};
 use super::word::{self, Form, Part};
 use tree_sitter::{Node, ParseOptions, Parser};
 
@@ -14,8 +16,9 @@ type Result<T> = std::result::Result<T, &'static str>;
 const WHY: &str = "a syntax that is not read";
 /// Deepest nesting of statements.
 const MAX_DEPTH: usize = 64;
-/// Steps of the parser's own count after which it is told to stop.
-const MAX_STEPS: usize = 4_000;
+/// Looks of the parser at whether to go on, one in a hundred of its operations: so many, and one for so many bytes.
+/// Text that it reads without repairs needs a fraction of that.
+const LOOKS: (usize, usize) = (100, 10);
 
 /// What a kind of node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +109,10 @@ pub(super) fn read(line: &str) -> Result<Script> {
     let mut parser = Parser::new();
     parser.set_language(&tree_sitter_bash::LANGUAGE.into()).map_err(|_| WHY)?;
     let mut steps = 0;
+    let most = LOOKS.0 + line.len() / LOOKS.1;
     let mut stop = |_: &tree_sitter::ParseState| {
         steps += 1;
-        if steps > MAX_STEPS { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        if steps > most { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
     };
     let bytes = line.as_bytes();
     let mut input = |at: usize, _| bytes.get(at..).unwrap_or_default();
@@ -165,7 +169,9 @@ impl<'a> Reader<'a> {
         Ok(match node.kind() {
             "command" => Step::Call(self.command(node)?),
             "declaration_command" | "unset_command" => Step::Call(self.declaration(node)?),
-            "variable_assignment" => Step::Call(Call { sets: vec![self.assignment(node)?], ..Call::default() }),
+            "variable_assignment" => {
+                Step::Call(Call { sets: vec![self.assignment(node)?], ..Call::default() })
+            }
             "variable_assignments" => {
                 let sets = named(node).iter().map(|n| self.assignment(*n)).collect::<Result<_>>()?;
                 Step::Call(Call { sets, ..Call::default() })
@@ -342,7 +348,16 @@ impl<'a> Reader<'a> {
                 let mut list = Vec::new();
                 for next in after {
                     match next {
-                        After::Pipe(steps) => pipe.extend(steps),
+                        // The grammar takes the rest of the list into the pipe.
+                        After::Pipe(mut steps) => match steps.pop() {
+                            Some(Step::List(more)) => {
+                                let mut more = more.into_iter();
+                                pipe.extend(steps);
+                                pipe.extend(more.next().map(|(_, step)| step));
+                                list.extend(more);
+                            }
+                            last => pipe.extend(steps.into_iter().chain(last)),
+                        },
                         After::List(join, step) => list.push((join, step)),
                     }
                 }
@@ -360,13 +375,15 @@ impl<'a> Reader<'a> {
     fn document(&self, node: Node<'_>, call: &mut Call, after: &mut Vec<After>, depth: usize) -> Result<()> {
         let mut expands = true;
         let mut tabs = false;
+        let mut aside = false;
         let mut text = String::new();
         let mut operator = None;
         for child in children(node) {
             match child.kind() {
                 "<<" => {}
                 "<<-" => tabs = true,
-                "file_descriptor" | "heredoc_end" | "comment" => {}
+                "file_descriptor" => aside = self.text(child)? != "0",
+                "heredoc_end" | "comment" => {}
                 "heredoc_start" => expands = !self.text(child)?.contains(['\'', '"', '\\']),
                 "heredoc_body" => {
                     text = self.text(child)?.to_owned();
@@ -380,7 +397,9 @@ impl<'a> Reader<'a> {
                 "\n" => {}
                 _ if !child.is_named() => return Err(WHY),
                 _ => match (operator.take(), kind(child)?) {
-                    (Some(join), Kind::Statement) => after.push(After::List(join, self.step(child, depth + 1)?)),
+                    (Some(join), Kind::Statement) => {
+                        after.push(After::List(join, self.step(child, depth + 1)?))
+                    }
                     (None, Kind::Word | Kind::Substitution) => call.words.push(self.word(child)?),
                     _ => return Err(WHY),
                 },
@@ -389,16 +408,18 @@ impl<'a> Reader<'a> {
         if tabs {
             text = text.split_inclusive('\n').map(|l| l.trim_start_matches('\t')).collect();
         }
-        call.redirects.push(Redirect::Text(word::document(&text, expands)?));
+        let text = word::document(&text, expands)?;
+        call.redirects.push(if aside { Redirect::Aside(text) } else { Redirect::Text(text) });
         Ok(())
     }
 
     fn redirect(&self, node: Node<'_>, call: &mut Call) -> Result<()> {
         let mut operator = "";
+        let mut aside = false;
         let mut targets = Vec::new();
         for child in children(node) {
             match child.kind() {
-                "file_descriptor" => {}
+                "file_descriptor" => aside = self.text(child)? != "0",
                 _ if !child.is_named() => operator = child.kind(),
                 _ => targets.push(self.word(child)?),
             }
@@ -406,14 +427,20 @@ impl<'a> Reader<'a> {
         let mut targets = targets.into_iter();
         let first = targets.next();
         match (operator, first) {
+            ("<<<", Some(word)) if aside => call.redirects.push(Redirect::Aside(word)),
             ("<<<", Some(word)) => call.redirects.push(Redirect::Text(word)),
             ("<", Some(word)) => call.redirects.push(Redirect::Read(word)),
             (">" | ">>" | "&>" | "&>>" | ">|", Some(word)) => call.redirects.push(Redirect::Write(word)),
-            ("<&" | ">&", Some(word)) => call.redirects.push(Redirect::Copy(word)),
-            ("<&-" | ">&-", None) => call.redirects.push(Redirect::Copy(vec![Part::Bare("-".to_owned())])),
-            ("<&-" | ">&-", Some(word)) => {
-                call.redirects.push(Redirect::Copy(vec![Part::Bare("-".to_owned())]));
-                call.words.push(word);
+            ("<&", Some(word)) => call.redirects.push(Redirect::Hear(word)),
+            (">&", Some(word)) => call.redirects.push(Redirect::Copy(word)),
+            ("<&-" | ">&-", behind) => {
+                let closed = vec![Part::Bare("-".to_owned())];
+                call.redirects.push(if operator == "<&-" {
+                    Redirect::Hear(closed)
+                } else {
+                    Redirect::Copy(closed)
+                });
+                call.words.extend(behind);
             }
             _ => return Err(WHY),
         }

@@ -56,8 +56,12 @@ struct Walk {
     certain: BTreeSet<String>,
     called: BTreeSet<String>,
     aliases: BTreeSet<String>,
+    /// A handler may change variables at any time.
+    hazy: bool,
     /// What is read from `/dev/fd/63`, `/dev/fd/62`, …
     pipes: Vec<Option<String>>,
+    /// Whether the words of the command at hand have such a name of their own.
+    fresh: bool,
 }
 
 /// What is known at a place.
@@ -118,13 +122,13 @@ impl Walk {
     }
 
     /// Collects functions before anything runs: a loop may call what its end defines.
-    fn define(&mut self, script: &Script, depth: usize) {
+    fn define(&mut self, script: &Script) {
         for step in script {
             each(step, &mut |step| {
                 if let Step::Function { name, body } = step {
                     self.functions.entry(name.clone()).or_default().push(Rc::new((**body).clone()));
                 }
-            }, depth);
+            });
         }
     }
 
@@ -188,7 +192,8 @@ impl Walk {
             Step::Group { body, redirects } => {
                 let mut around = Simple { run_by: context.run_by, ..Simple::default() };
                 let text = self.redirect(redirects, &mut around, scope, context);
-                let mut inner = context.clone();
+                // A function of a sub-shell is none behind it.
+                let mut inner = Context { maybe: true, ..context.clone() };
                 if text.is_some() || !around.reads.is_empty() {
                     inner.input = Input { from: None, text };
                 }
@@ -216,7 +221,9 @@ impl Walk {
                 self.forget(step, scope);
                 output
             }
-            Step::For { name, values, body, asks } => self.turns(step, (name, values.as_ref(), body, *asks), scope, context),
+            Step::For { name, values, body, asks } => {
+                self.turns(step, (name, values.as_ref(), body, *asks), scope, context)
+            }
             Step::Case { words, bodies } => {
                 words.iter().for_each(|w| self.inside(w, scope, context));
                 let mut output = Output::default();
@@ -227,6 +234,9 @@ impl Walk {
                 output
             }
             Step::Function { name, .. } => {
+                if FIRST.contains(&name.as_str()) {
+                    self.doubt("a function in the place of a builtin");
+                }
                 if !context.maybe {
                     self.certain.insert(name.clone());
                 }
@@ -263,7 +273,10 @@ impl Walk {
         let values: Vec<Known> = if asks || unknown || words.len() > MAX_TURNS {
             vec![Known::Nothing]
         } else {
-            words.iter().map(|w| if w.live { Known::Match(w.text.clone()) } else { Known::Text(w.text.clone()) }).collect()
+            words
+                .iter()
+                .map(|w| if w.live { Known::Match(w.text.clone()) } else { Known::Text(w.text.clone()) })
+                .collect()
         };
         let mut output = Output::default();
         for value in values {
@@ -319,7 +332,9 @@ impl Walk {
                             if texts.iter().any(all) {
                                 *names = None;
                             } else if texts.iter().any(takes) {
-                                texts.iter().for_each(|t| add(t.split(['=', '+', '[']).next().unwrap_or_default()));
+                                texts
+                                    .iter()
+                                    .for_each(|t| add(t.split(['=', '+', '[']).next().unwrap_or_default()));
                             }
                             calls.extend(texts.into_iter().next());
                         }
@@ -335,7 +350,7 @@ impl Walk {
                 _ => {}
             }
             raws(step, &mut |raw| assigned_inside(raw, names));
-        }, 0);
+        });
         self.spend(seen);
         for name in calls {
             for body in self.functions.get(&name).cloned().unwrap_or_default() {
@@ -345,13 +360,15 @@ impl Walk {
     }
 
     fn call(&mut self, call: &Call, scope: &mut Scope, context: &Context) -> Output {
-        let mut simple = Simple { run_by: context.run_by, piped_from: context.input.from, ..Simple::default() };
+        let mut simple =
+            Simple { run_by: context.run_by, piped_from: context.input.from, ..Simple::default() };
         for set in &call.sets {
             let value = self.value(set, scope, context);
             simple.sets.push((set.name.clone(), value));
         }
         for raw in &call.words {
-            let declared = call.words.first().and_then(literal).is_some_and(|w| DECLARES.contains(&w.as_str()));
+            let declared =
+                call.words.first().and_then(literal).is_some_and(|w| DECLARES.contains(&w.as_str()));
             let words = if declared && literal_assignment(raw) {
                 vec![self.single(raw, true, scope, context)]
             } else {
@@ -363,7 +380,9 @@ impl Walk {
                 break;
             }
         }
+        let fresh = call.words.iter().flatten().any(|p| matches!(p, Part::Pipe(_)));
         let text = self.redirect(&call.redirects, &mut simple, scope, context);
+        self.fresh = fresh;
         let input = match text {
             Some(text) => Some(text),
             None if simple.reads.is_empty() => context.input.text.clone(),
@@ -375,19 +394,31 @@ impl Walk {
             }
             // What is set stays for what follows and is no command.
             simple.sets.clear();
-            let last = (!simple.writes.is_empty() || !simple.reads.is_empty()).then(|| self.push(simple, false));
+            let last =
+                (!simple.writes.is_empty() || !simple.reads.is_empty()).then(|| self.push(simple, false));
             return Output { last: last.flatten(), text: None };
         }
         for (name, value) in &simple.sets {
             if let Some(why) = meaning::changed(name, value) {
-                self.found.opaque = self.found.opaque.or(Some(why));
+                self.doubt(why);
             }
         }
-        self.invoke(simple, input, scope, context)
+        let set: Vec<String> = simple.sets.iter().map(|(name, _)| name.clone()).collect();
+        let output = self.invoke(simple, input, scope, context);
+        // In front of some builtins, in some shells, they stay.
+        scope.variables.extend(set.into_iter().map(|name| (name, Known::Nothing)));
+        output
     }
 
     /// Runs a command whose words are known as far as they are.
-    fn invoke(&mut self, simple: Simple, input: Option<Word>, scope: &mut Scope, context: &Context) -> Output {
+    fn invoke(
+        &mut self,
+        simple: Simple,
+        input: Option<Word>,
+        scope: &mut Scope,
+        context: &Context,
+    ) -> Output {
+        let pipes = std::mem::take(&mut self.fresh);
         let Some(first) = simple.words.first().cloned() else {
             // Every word of it became nothing.
             self.doubt("a command whose name is not known");
@@ -411,9 +442,13 @@ impl Walk {
                 return output;
             }
         }
+        let handler = name == "trap";
         let builtin = self.builtin(&simple, scope);
-        let reading = wrappers::read(&simple, input.as_ref(), |name| self.piped(name));
-        let text = spoken(&simple, input.as_ref());
+        // A name that was typed may be another descriptor.
+        let once = |name: &str| simple.words.iter().filter(|w| w.text == name).count() == 1;
+        let reading =
+            wrappers::read(&simple, input.as_ref(), |name| self.piped(name).filter(|_| pipes && once(name)));
+        let text = spoken(&simple, input.as_ref()).filter(|_| !self.functions.contains_key(&first.text));
         if let Some(why) = reading.opaque {
             self.doubt(why);
         }
@@ -449,8 +484,8 @@ impl Walk {
                         }
                     }
                 }
-                Inner::Script { text, args, place: Place::Here | Place::Builtin } => {
-                    let _ = args;
+                Inner::Script { text, args: _, place: Place::Here | Place::Builtin } => {
+                    self.hazy |= handler;
                     let output = self.text(&text, scope, &inner);
                     // It may run later, and again.
                     scope.variables.values_mut().for_each(|v| *v = Known::Nothing);
@@ -502,7 +537,7 @@ impl Walk {
         let mut heads = Vec::new();
         for script in &scripts {
             let begin = self.found.commands.len();
-            self.define(script, context.depth);
+            self.define(script);
             output = self.script(script, &mut scope.clone(), context);
             heads.push(self.programs(begin));
         }
@@ -590,7 +625,9 @@ impl Walk {
                 for word in args() {
                     match word.text.split_once('=') {
                         _ if word.text.starts_with('-') => {
-                            if !word.text.trim_start_matches('-').chars().all(|c| "grxaAp".contains(c)) || word.unknown {
+                            if !word.text.trim_start_matches('-').chars().all(|c| "grxaAp".contains(c))
+                                || word.unknown
+                            {
                                 self.doubt("a declaration that is not understood");
                             }
                         }
@@ -616,7 +653,10 @@ impl Walk {
             "read" | "mapfile" | "readarray" | "getopts" | "unset" => {
                 for word in args() {
                     let nothing = Word { unknown: true, ..Word::default() };
-                    if word.unknown || (name == "unset" && word.text.starts_with("-f")) || word.text.starts_with("-C") {
+                    if word.unknown
+                        || (name == "unset" && word.text.starts_with("-f"))
+                        || word.text.starts_with("-C")
+                    {
                         self.doubt("a name that is not understood");
                     }
                     self.assign(&word.text, &nothing, false, scope);
@@ -672,7 +712,7 @@ impl Walk {
             self.doubt(why);
         }
         let known = match value {
-            _ if partial || value.unknown => Known::Nothing,
+            _ if partial || value.unknown || self.hazy || MOVING.contains(&name) => Known::Nothing,
             value if !value.live => Known::Text(value.text.clone()),
             value if value.text == "~" => Known::Home,
             _ => Known::Nothing,
@@ -716,6 +756,17 @@ impl Walk {
                     text = Some(word);
                     continue;
                 }
+                Redirect::Aside(raw) => {
+                    self.inside(raw, scope, context);
+                    continue;
+                }
+                Redirect::Hear(raw) => {
+                    // What the descriptor is, is not known; a name for it is kept where reads are.
+                    let word = self.single(raw, true, scope, context);
+                    text = None;
+                    simple.reads.push(Word { text: format!("/dev/fd/{}", word.text), ..word });
+                    continue;
+                }
                 Redirect::Read(raw) | Redirect::Write(raw) | Redirect::Copy(raw) => (raw, redirect),
             };
             let mut words = self.words(raw, scope, context);
@@ -737,10 +788,9 @@ impl Walk {
                 self.doubt("a connection that a redirection opens");
             }
             match file {
-                Redirect::Read(_) => {
-                    if let Some(Some(said)) = self.piped(&word.text) {
-                        text = Some(plain(&said));
-                    }
+                Redirect::Read(raw) => {
+                    let said = self.piped(&word.text).flatten();
+                    text = said.filter(|_| matches!(raw.as_slice(), [Part::Pipe(_)])).as_deref().map(plain);
                     simple.reads.push(word);
                 }
                 _ => simple.writes.push(word),
@@ -860,7 +910,8 @@ impl Walk {
                     let mut names = Some(BTreeSet::new());
                     assigned_inside(raw, &mut names);
                     for name in names.into_iter().flatten() {
-                        if let Some(why) = meaning::changed(&name, &Word { unknown: true, ..Word::default() }) {
+                        if let Some(why) = meaning::changed(&name, &Word { unknown: true, ..Word::default() })
+                        {
                             self.doubt(why);
                         }
                         scope.variables.insert(name, Known::Nothing);
@@ -876,7 +927,14 @@ impl Walk {
         out
     }
 
-    fn parameter(&mut self, value: &Value, scope: &mut Scope, context: &Context, depth: usize, out: &mut Vec<Bit>) {
+    fn parameter(
+        &mut self,
+        value: &Value,
+        scope: &mut Scope,
+        context: &Context,
+        depth: usize,
+        out: &mut Vec<Bit>,
+    ) {
         let Value { name, quoted, form } = value;
         let known = scope.variables.get(name).cloned();
         match form {
@@ -907,7 +965,9 @@ impl Walk {
                 // Nobody knows which of the two it is, unless the variable is.
                 let other = self.bits(inner, scope, context, depth + 1);
                 match known {
-                    Some(Known::Text(text)) if !text.is_empty() => expand::bits(&Known::Text(text), *quoted, out),
+                    Some(Known::Text(text)) if !text.is_empty() => {
+                        expand::bits(&Known::Text(text), *quoted, out)
+                    }
                     Some(Known::Text(_)) if *quoted => out.extend(other),
                     _ => expand::bits(&Known::Nothing, *quoted, out),
                 }
@@ -940,21 +1000,61 @@ impl Walk {
     }
 
     fn run(&mut self, script: &str, scope: &mut Scope, context: &Context) -> Output {
-        let inner = Context {
-            input: Input::default(),
-            run_by: None,
-            depth: context.depth + 1,
-            maybe: true,
-        };
+        let inner = Context { input: Input::default(), run_by: None, depth: context.depth + 1, maybe: true };
         self.text(&plain(script), &mut scope.clone(), &inner)
     }
 }
 
+/// Variables that the shell itself changes.
+const MOVING: &[&str] = &[
+    "_",
+    "RANDOM",
+    "SRANDOM",
+    "SECONDS",
+    "LINENO",
+    "EPOCHSECONDS",
+    "EPOCHREALTIME",
+    "BASHPID",
+    "BASH_COMMAND",
+    "BASH_SUBSHELL",
+    "FUNCNAME",
+    "PIPESTATUS",
+    "OPTARG",
+    "OPTIND",
+    "REPLY",
+    "COLUMNS",
+    "LINES",
+    "MAPFILE",
+    "COPROC",
+    "BASH_REMATCH",
+    "argv",
+    "status",
+    "pipestatus",
+    "match",
+    "MATCH",
+    "HISTCMD",
+];
+/// Builtins that some shells look for before functions.
+const FIRST: &[&str] = &[
+    ".", ":", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
+    "source", "times", "trap", "unset", "command", "builtin", "declare", "typeset", "local",
+];
 /// Builtins whose arguments may be assignments.
 const DECLARES: &[&str] = &["export", "declare", "typeset", "local", "readonly"];
 /// Builtins that set the variables their arguments name.
 const TAKES_NAMES: &[&str] = &[
-    "export", "declare", "typeset", "local", "readonly", "read", "mapfile", "readarray", "getopts", "unset", "printf", "let",
+    "export",
+    "declare",
+    "typeset",
+    "local",
+    "readonly",
+    "read",
+    "mapfile",
+    "readarray",
+    "getopts",
+    "unset",
+    "printf",
+    "let",
     "wait",
 ];
 /// Builtins after which nothing is known of variables.
@@ -979,7 +1079,9 @@ fn spoken(simple: &Simple, input: Option<&Word>) -> Option<String> {
             let said = text.replace("\\n", "\n");
             (!said.contains('\\')).then_some(said)
         }
-        ("cat", [] | ["-"]) if simple.reads.is_empty() => input.filter(|w| !w.unknown && !w.live).map(|w| w.text.clone()),
+        ("cat", [] | ["-"]) if simple.reads.is_empty() => {
+            input.filter(|w| !w.unknown && !w.live).map(|w| w.text.clone())
+        }
         _ => None,
     }
 }
@@ -1033,17 +1135,17 @@ fn assigned_inside(raw: &Raw, names: &mut Option<BTreeSet<String>>) {
 }
 
 /// Every step in a step, itself first. The readers bound how deep steps nest.
-fn each(step: &Step, look: &mut impl FnMut(&Step), depth: usize) {
+fn each(step: &Step, look: &mut impl FnMut(&Step)) {
     look(step);
-    let mut all = |steps: &[Step]| steps.iter().for_each(|s| each(s, look, depth + 1));
+    let mut all = |steps: &[Step]| steps.iter().for_each(|s| each(s, look));
     match step {
         Step::Call(_) | Step::Test(_) | Step::Arithmetic(_) => {}
-        Step::List(steps) => steps.iter().for_each(|(_, s)| each(s, look, depth + 1)),
+        Step::List(steps) => steps.iter().for_each(|(_, s)| each(s, look)),
         Step::Pipe(steps) => all(steps),
         Step::Group { body, .. } | Step::For { body, .. } => all(body),
         Step::Branches { parts, .. } => parts.iter().for_each(|p| all(p)),
         Step::Case { bodies, .. } => bodies.iter().for_each(|b| all(b)),
-        Step::Function { body, .. } => each(body, look, depth + 1),
+        Step::Function { body, .. } => each(body, look),
     }
 }
 
@@ -1052,7 +1154,12 @@ fn raws(step: &Step, look: &mut impl FnMut(&Raw)) {
     let redirects = |list: &[Redirect], look: &mut dyn FnMut(&Raw)| {
         for redirect in list {
             match redirect {
-                Redirect::Read(raw) | Redirect::Write(raw) | Redirect::Copy(raw) | Redirect::Text(raw) => look(raw),
+                Redirect::Read(raw)
+                | Redirect::Write(raw)
+                | Redirect::Copy(raw)
+                | Redirect::Hear(raw)
+                | Redirect::Aside(raw)
+                | Redirect::Text(raw) => look(raw),
             }
         }
     };

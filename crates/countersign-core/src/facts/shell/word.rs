@@ -195,7 +195,9 @@ impl Reader<'_> {
                     };
                     match self.next() {
                         Some('\n') => {}
-                        Some(c) if active.is_empty() || active.contains(c) => out.quoted(c.encode_utf8(&mut [0; 4])),
+                        Some(c) if active.is_empty() || active.contains(c) => {
+                            out.quoted(c.encode_utf8(&mut [0; 4]))
+                        }
                         Some(c) => {
                             out.quoted("\\");
                             out.quoted(c.encode_utf8(&mut [0; 4]));
@@ -272,13 +274,21 @@ impl Reader<'_> {
                 self.command(depth + 1)?;
                 let body = self.text(begin, self.at - 1);
                 self.at += 1;
+                if body.trim().is_empty() {
+                    return Err("an empty substitution");
+                }
                 out.0.push(Part::Number(number(&body)?));
             }
             Some('(') => {
                 self.at += 1;
                 let begin = self.at;
                 self.command(depth + 1)?;
-                out.0.push(Part::Output { script: self.text(begin, self.at - 1), quoted });
+                let script = self.text(begin, self.at - 1);
+                // The first reader's tokenizer leaves this behind where it lost what was inside.
+                if script.trim().is_empty() {
+                    return Err("an empty substitution");
+                }
+                out.0.push(Part::Output { script, quoted });
             }
             Some('{') => {
                 self.at += 1;
@@ -304,7 +314,9 @@ impl Reader<'_> {
                 out.0.push(Part::Value(Value { name: c.to_string(), quoted, form: Form::Plain }));
             }
             // Shells differ in what begins a parameter's name.
-            Some(c) if !c.is_ascii() || "~=^+".contains(c) => return Err("an expansion that is not understood"),
+            Some(c) if !c.is_ascii() || "~=^+".contains(c) => {
+                return Err("an expansion that is not understood");
+            }
             _ if quoted => out.quoted("$"),
             _ => out.bare('$'),
         }
@@ -506,7 +518,7 @@ impl Reader<'_> {
                 ')' if open.last() == Some(&Bracket::Case) => begins = true,
                 ')' => {
                     open.pop();
-                    begins = false;
+                    begins = true;
                     if open.is_empty() {
                         return Ok(());
                     }
@@ -550,7 +562,7 @@ impl Reader<'_> {
                         _ => {}
                     }
                 }
-                '{' | '!' => begins = was_begin,
+                '{' | '!' => begins = was_begin || was_blank,
                 _ => {}
             }
         }
@@ -583,7 +595,11 @@ impl Reader<'_> {
                 None => break,
             }
         }
-        if out.is_empty() || out.contains('\n') { Err("a here-document that is not understood") } else { Ok(out) }
+        if out.is_empty() || out.contains('\n') {
+            Err("a here-document that is not understood")
+        } else {
+            Ok(out)
+        }
     }
 
     /// Skips lines up to behind the one that is the delimiter.

@@ -137,6 +137,15 @@ pub(super) fn read(
     input: Option<&Word>,
     piped: impl Fn(&str) -> Option<Option<String>>,
 ) -> Reading {
+    let mut reading = named(simple, input, piped);
+    // A name means the system's program only where the system keeps programs.
+    let first = simple.words.first().map(|w| w.text.as_str()).unwrap_or_default();
+    let folder = first.strip_suffix(simple.program()).unwrap_or_default();
+    reading.understood &= ["", "/bin/", "/usr/bin/", "/usr/local/bin/"].contains(&folder);
+    reading
+}
+
+fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<Option<String>>) -> Reading {
     let program = simple.program();
     let args = simple.words.get(1..).unwrap_or_default();
     if SHELLS.contains(&program) {
@@ -146,7 +155,9 @@ pub(super) fn read(
         return shaped(shape, args, input);
     }
     match program {
-        "eval" => Reading { inner: vec![script(joined(args), Place::Here)], understood: true, ..Reading::default() },
+        "eval" => {
+            Reading { inner: vec![script(joined(args), Place::Here)], understood: true, ..Reading::default() }
+        }
         "trap" => trap(args),
         "source" | "." => match args.first().and_then(|w| piped(&w.text)) {
             Some(Some(text)) => {
@@ -245,7 +256,8 @@ fn shaped(shape: &Shape, args: &[Word], input: Option<&Word>) -> Reading {
     let mut rest = args.get(at + shape.operands..).unwrap_or_default();
     let mut sets = Vec::new();
     if matches!(shape.name, "env" | "sudo" | "doas") {
-        rest = rest.strip_prefix([Word { text: "-".to_owned(), ..Word::default() }].as_slice()).unwrap_or(rest);
+        rest =
+            rest.strip_prefix([Word { text: "-".to_owned(), ..Word::default() }].as_slice()).unwrap_or(rest);
         while let Some((first, more)) = rest.split_first() {
             let Some((name, value)) = first.text.split_once('=') else { break };
             sets.push((name.to_owned(), Word { text: value.to_owned(), ..first.clone() }));
@@ -256,8 +268,9 @@ fn shaped(shape: &Shape, args: &[Word], input: Option<&Word>) -> Reading {
     if !known {
         reading.opaque = Some(OPTION);
     }
-    // Whoever runs it, it is another one: whether that is asked about is said where programs are known.
-    reading.understood &= !matches!(shape.name, "sudo" | "doas");
+    // Whether another user, another root or a debugger is asked about is said where programs are known.
+    let asks = ["sudo", "doas", "chroot", "unshare", "strace", "ltrace", "entr", "catchsegv", "faketime"];
+    reading.understood &= !asks.contains(&shape.name);
     if shape.name == "chroot" {
         reading.opaque = Some("a command under another root");
     }
@@ -319,7 +332,8 @@ fn shell(args: &[Word], input: Option<&Word>, piped: impl Fn(&str) -> Option<Opt
                     }
                     at += 1;
                 }
-                'e' | 'u' | 'x' | 'v' | 'l' | 'i' | 'f' | 'n' | 'h' | 'B' | 'H' | 'm' | 'p' | 'a' | 'b' | 'E' | 'T' => {}
+                'e' | 'u' | 'x' | 'v' | 'l' | 'i' | 'f' | 'n' | 'h' | 'B' | 'H' | 'm' | 'p' | 'a' | 'b'
+                | 'E' | 'T' => {}
                 _ => reading.opaque = Some(OPTION),
             }
         }
@@ -457,7 +471,11 @@ fn watch(args: &[Word]) -> Reading {
 
 /// `script -c`: the command, and the file that what it shows is written to.
 fn typescript(args: &[Word]) -> Reading {
-    let shape = Shape { long_valued: &["--command"], long: &["--quiet", "--return"], ..shape("script", "aefq", "c", 0) };
+    let shape = Shape {
+        long_valued: &["--command"],
+        long: &["--quiet", "--return"],
+        ..shape("script", "aefq", "c", 0)
+    };
     let mut found = None;
     let (at, known) = options(&shape, args, |_, value| found = value.cloned());
     // The file may come first, and the options behind it.
@@ -475,11 +493,16 @@ fn typescript(args: &[Word]) -> Reading {
 
 fn su(args: &[Word]) -> Reading {
     let at = args.iter().position(|w| {
-        w.text == "--command" || (w.text.starts_with('-') && !w.text.starts_with("--") && w.text.ends_with('c'))
+        w.text == "--command"
+            || (w.text.starts_with('-') && !w.text.starts_with("--") && w.text.ends_with('c'))
     });
     let text = at.and_then(|at| args.get(at + 1)).cloned();
-    let attached = args.iter().find_map(|w| w.text.strip_prefix("--command=")).map(|t| Word { text: t.to_owned(), ..Word::default() });
-    let behind = args.iter().position(|w| w.text == "--").and_then(|at| args.get(at + 1..)).unwrap_or_default();
+    let attached = args
+        .iter()
+        .find_map(|w| w.text.strip_prefix("--command="))
+        .map(|t| Word { text: t.to_owned(), ..Word::default() });
+    let behind =
+        args.iter().position(|w| w.text == "--").and_then(|at| args.get(at + 1..)).unwrap_or_default();
     let mut inner: Vec<Inner> = text.or(attached).into_iter().map(|t| script(t, Place::Elsewhere)).collect();
     if inner.is_empty() && !behind.is_empty() {
         inner.push(words(behind, Place::Elsewhere));
@@ -501,8 +524,12 @@ fn find(args: &[Word]) -> Reading {
         }
         let rest = args.get(at..).unwrap_or_default();
         let end = rest.iter().position(|w| w.text == ";" || w.text == "+").unwrap_or(rest.len());
-        let named: Vec<Word> =
-            rest.get(..end).unwrap_or_default().iter().map(|w| if w.text.contains("{}") { marked(w) } else { w.clone() }).collect();
+        let named: Vec<Word> = rest
+            .get(..end)
+            .unwrap_or_default()
+            .iter()
+            .map(|w| if w.text.contains("{}") { marked(w) } else { w.clone() })
+            .collect();
         if named.is_empty() || end == rest.len() {
             reading.opaque = Some(CODE);
         } else {
@@ -564,8 +591,22 @@ fn container(args: &[Word]) -> Reading {
     let rest = args.get(at + 1..).unwrap_or_default();
     let shape = Shape {
         long_valued: &[
-            "--env", "--user", "--workdir", "--volume", "--name", "--mount", "--network", "--entrypoint", "--publish",
-            "--env-file", "--container", "--namespace", "--index", "--image", "--label", "--platform",
+            "--env",
+            "--user",
+            "--workdir",
+            "--volume",
+            "--name",
+            "--mount",
+            "--network",
+            "--entrypoint",
+            "--publish",
+            "--env-file",
+            "--container",
+            "--namespace",
+            "--index",
+            "--image",
+            "--label",
+            "--platform",
         ],
         ..shape("docker", "itdTP", "euwvpcnl", 1)
     };
@@ -581,14 +622,16 @@ fn container(args: &[Word]) -> Reading {
 /// Commands that git is told to run: settings on its line, and sub-commands that run others.
 fn git(args: &[Word]) -> Reading {
     let mut reading = Reading::default();
-    let with = |word: &Word, text: &str| script(Word { text: text.to_owned(), ..word.clone() }, Place::Elsewhere);
+    let with =
+        |word: &Word, text: &str| script(Word { text: text.to_owned(), ..word.clone() }, Place::Elsewhere);
     for pair in args.windows(2) {
         let [option, value] = pair else { continue };
         match option.text.as_str() {
             "-c" => {
                 if let Some((key, code)) = value.text.split_once('=') {
                     let key = key.to_lowercase();
-                    let runs = ["pager", "editor", "sshcommand", "fsmonitor", "external", "textconv", "askpass"];
+                    let runs =
+                        ["pager", "editor", "sshcommand", "fsmonitor", "external", "textconv", "askpass"];
                     if let Some(code) = code.strip_prefix('!') {
                         reading.inner.push(with(value, code));
                     } else if key.starts_with("alias.") {
@@ -624,9 +667,11 @@ fn mentioned(program: &str, args: &[Word]) -> Reading {
     let coded = |at: &usize| {
         let name = args.get(*at).map(|w| w.text.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
         SHELLS.contains(&name)
-            && args.iter().skip(at + 1).take_while(|w| w.text.starts_with('-')).any(|w| {
-                !w.text.starts_with("--") && w.text.contains('c')
-            })
+            && args
+                .iter()
+                .skip(at + 1)
+                .take_while(|w| w.text.starts_with('-'))
+                .any(|w| !w.text.starts_with("--") && w.text.contains('c'))
     };
     match (0..args.len()).find(coded) {
         Some(at) => Reading {

@@ -53,7 +53,7 @@ pub(super) fn add(facts: &mut ShellFacts, acts: &[Act]) {
         for effect in act.effects.iter().filter(|e| !matters_more(e)) {
             facts.effects.insert(effect);
         }
-        plain(&line, command, act, facts);
+        plain(command, act, facts);
         installs(act, facts);
         kills(act, facts);
         containers(act, facts);
@@ -69,10 +69,13 @@ pub(super) fn add(facts: &mut ShellFacts, acts: &[Act]) {
 
 /// Classes of the table that are decided here from more than one word.
 fn matters_more(effect: &&&'static str) -> bool {
-    matches!(**effect, "signal" | "dependency_install" | "package_publish" | "privilege_change" | "delete_found")
+    matches!(
+        **effect,
+        "signal" | "dependency_install" | "package_publish" | "privilege_change" | "delete_found"
+    )
 }
 
-fn plain(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
+fn plain(command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let name = act.name.as_str();
     if act.effects.contains("package_publish") && !act.has(&["--dry-run"]) {
         facts.effects.insert("package_publish");
@@ -80,7 +83,9 @@ fn plain(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     if act.effects.contains("privilege_change") {
         let owner = act.operands().next().map(|a| (a.text.clone(), a.unknown));
         let mild = name == "chown"
-            && owner.is_some_and(|(text, unknown)| !unknown && !text.starts_with("root") && !text.starts_with('0'));
+            && owner.is_some_and(|(text, unknown)| {
+                !unknown && !text.starts_with("root") && !text.starts_with('0')
+            });
         if !mild {
             facts.effects.insert("privilege_change");
         }
@@ -101,13 +106,16 @@ fn plain(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
         }
     }
     // What is exported holds for every command behind it.
-    let turns_off = |w: &str| ["HUSKY=0", "HUSKY_SKIP_HOOKS=1", "LEFTHOOK=0", "OVERCOMMIT_DISABLE=1"].contains(&w);
+    let turns_off =
+        |w: &str| ["HUSKY=0", "HUSKY_SKIP_HOOKS=1", "LEFTHOOK=0", "OVERCOMMIT_DISABLE=1"].contains(&w);
     if matches!(name, "export" | "declare" | "typeset") && command.args().any(turns_off) {
         facts.effects.insert("hook_bypass");
     }
-    let runs_git = line.runner(command).is_some();
     let written = command.writes.iter().map(|w| w.text.as_str());
-    let named = act.args.iter().filter(|a| matches!(a.role, Role::Write | Role::Into | Role::Take | Role::Any | Role::Make));
+    let named = act
+        .args
+        .iter()
+        .filter(|a| matches!(a.role, Role::Write | Role::Into | Role::Take | Role::Any | Role::Make));
     for path in named.map(|a| a.text.as_str()).chain(written) {
         if internals(path) && !runs_git_itself(name) {
             facts.effects.insert("git_internals");
@@ -116,7 +124,6 @@ fn plain(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
             facts.effects.insert("persistence");
         }
     }
-    let _ = runs_git;
 }
 
 fn runs_git_itself(name: &str) -> bool {
@@ -136,7 +143,9 @@ fn hooks(command: &Simple, facts: &mut ShellFacts) {
         "HUSKY" | "LEFTHOOK" => value == "0" || value == "false",
         "HUSKY_SKIP_HOOKS" | "OVERCOMMIT_DISABLE" | "PRE_COMMIT_ALLOW_NO_CONFIG" => value != "0",
         "SKIP" | "LEFTHOOK_EXCLUDE" => true,
-        "GIT_CONFIG_VALUE_0" | "GIT_CONFIG_PARAMETERS" | "GIT_CONFIG_KEY_0" => value.to_lowercase().contains("hookspath"),
+        "GIT_CONFIG_VALUE_0" | "GIT_CONFIG_PARAMETERS" | "GIT_CONFIG_KEY_0" => {
+            value.to_lowercase().contains("hookspath")
+        }
         _ => false,
     };
     if command.sets.iter().any(|(name, value)| off(name, &value.text)) {
@@ -144,21 +153,46 @@ fn hooks(command: &Simple, facts: &mut ShellFacts) {
     }
 }
 
-/// git's own folder as a whole, or something in it.
+/// git's own folder as a whole; what lies in it is met by the rules about paths.
 fn internals(path: &str) -> bool {
     let path = path.trim_end_matches('/').trim_end_matches("/*");
-    path == ".git" || path.ends_with("/.git") || path.starts_with(".git/") || path.contains("/.git/")
+    path == ".git" || path.ends_with("/.git")
 }
 
 /// Files that make a machine run something later, or let somebody in.
 fn later(path: &str) -> bool {
     const NAMES: &[&str] = &[
-        ".bashrc", ".bash_profile", ".profile", ".zshrc", ".zprofile", ".zshenv", ".bash_login", ".bash_logout", "authorized_keys",
-        ".xprofile", ".xinitrc", "rc.local", "crontab", ".login", "config.fish",
+        ".bashrc",
+        ".bash_profile",
+        ".profile",
+        ".zshrc",
+        ".zprofile",
+        ".zshenv",
+        ".bash_login",
+        ".bash_logout",
+        "authorized_keys",
+        ".xprofile",
+        ".xinitrc",
+        "rc.local",
+        "crontab",
+        ".login",
+        "config.fish",
     ];
     const PLACES: &[&str] = &[
-        "/etc/cron", "/var/spool/cron", "/etc/systemd/", "/.config/systemd/", "/LaunchAgents/", "/LaunchDaemons/", "/etc/init.d/",
-        "/etc/profile.d/", "/.config/autostart/", "/lib/systemd/system/", "/etc/rc", "/etc/sudoers", "/etc/passwd", "/etc/ld.so.preload",
+        "/etc/cron",
+        "/var/spool/cron",
+        "/etc/systemd/",
+        "/.config/systemd/",
+        "/LaunchAgents/",
+        "/LaunchDaemons/",
+        "/etc/init.d/",
+        "/etc/profile.d/",
+        "/.config/autostart/",
+        "/lib/systemd/system/",
+        "/etc/rc",
+        "/etc/sudoers",
+        "/etc/passwd",
+        "/etc/ld.so.preload",
     ];
     let name = path.rsplit('/').next().unwrap_or(path);
     let home = path.starts_with('~') || path.starts_with('/') || path.starts_with("$HOME");
@@ -169,10 +203,31 @@ fn later(path: &str) -> bool {
 fn installs(act: &Act, facts: &mut ShellFacts) {
     let name = act.name.trim_start_matches("python-m ");
     let by_name = [
-        "npm install", "npm i", "npm add", "npm in", "pnpm install", "pnpm i", "pnpm add", "yarn add", "bun add", "bun install", "bun i", "pip install",
-        "pip3 install", "uv pip install", "pip download", "npm link", "pnpm link",
+        "npm install",
+        "npm i",
+        "npm add",
+        "npm in",
+        "pnpm install",
+        "pnpm i",
+        "pnpm add",
+        "yarn add",
+        "bun add",
+        "bun install",
+        "bun i",
+        "pip install",
+        "pip3 install",
+        "uv pip install",
+        "pip download",
+        "npm link",
+        "pnpm link",
     ];
-    let local = |t: &str| t.starts_with('.') || t.starts_with('/') || t.ends_with(".whl") || t.ends_with(".tgz") || t.ends_with(".tar.gz");
+    let local = |t: &str| {
+        t.starts_with('.')
+            || t.starts_with('/')
+            || t.ends_with(".whl")
+            || t.ends_with(".tgz")
+            || t.ends_with(".tar.gz")
+    };
     let named = act.operands().any(|a| !local(&a.text));
     if act.effects.contains("dependency_install") || (by_name.contains(&name) && named) {
         facts.effects.insert("dependency_install");
@@ -184,9 +239,13 @@ fn kills(act: &Act, facts: &mut ShellFacts) {
     if !act.effects.contains("signal") {
         return;
     }
-    let kill = |t: &str| matches!(t.trim_start_matches('-').trim_start_matches("SIG"), "9" | "KILL" | "kill" | "STOP" | "19");
+    let kill = |t: &str| {
+        matches!(t.trim_start_matches('-').trim_start_matches("SIG"), "9" | "KILL" | "kill" | "STOP" | "19")
+    };
     let named = act.has(&["-s", "-n", "--signal"]) && act.operands().next().is_some_and(|a| kill(&a.text));
-    let hard = named || act.flags.iter().any(|f| kill(f)) || act.args.iter().any(|a| a.text.starts_with("--signal=") && a.text.contains("KILL"));
+    let hard = named
+        || act.flags.iter().any(|f| kill(f))
+        || act.args.iter().any(|a| a.text.starts_with("--signal=") && a.text.contains("KILL"));
     let wide = match act.name.as_str() {
         "killall" => !act.has(&["-l", "--list", "-0"]),
         "pkill" => hard || act.operands().any(|a| matches!(a.text.as_str(), "." | ".*" | "" | "*")),
@@ -203,14 +262,16 @@ fn kills(act: &Act, facts: &mut ShellFacts) {
 
 /// Parts of the machine that a container is given.
 fn containers(act: &Act, facts: &mut ShellFacts) {
-    let docker = ["docker", "podman", "nerdctl", "docker-compose"].contains(&act.name.split(' ').next().unwrap_or_default());
+    let docker = ["docker", "podman", "nerdctl", "docker-compose"]
+        .contains(&act.name.split(' ').next().unwrap_or_default());
     let given = |t: &str| {
         let host = t.split(':').next().unwrap_or_default();
         let host = if host.len() > 1 { host.trim_end_matches('/') } else { host };
         t.contains("docker.sock") || remove::system(host) || host == "~" || host == "/"
     };
     let mounts = |t: &str| {
-        t.split(',').any(|p| p.split_once('=').is_some_and(|(k, v)| matches!(k, "source" | "src") && given(v)))
+        t.split(',')
+            .any(|p| p.split_once('=').is_some_and(|(k, v)| matches!(k, "source" | "src") && given(v)))
     };
     let volumes = act.values(&["-v", "--volume"]).any(|a| given(&a.text));
     if docker && (volumes || act.values(&["--mount"]).any(|a| mounts(&a.text))) {
@@ -221,12 +282,13 @@ fn containers(act: &Act, facts: &mut ShellFacts) {
 /// A function that calls itself twice over: it fills the machine.
 fn bomb(line: &str) -> bool {
     let line: String = line.chars().filter(|c| !c.is_whitespace()).collect();
-    line.match_indices("(){").any(|(at, open)| {
+    line.match_indices("(){").take(8).any(|(at, open)| {
         let head = line.get(..at).unwrap_or_default();
         let name = head.rsplit([';', '&', '|', '\'', '"', '(', '{']).next().unwrap_or_default();
         let name = name.strip_prefix("function").unwrap_or(name);
         let body = line.get(at + open.len()..).unwrap_or_default();
-        !name.is_empty() && (body.contains(&format!("{name}|{name}")) || body.starts_with(&format!("{name}&{name}")))
+        !name.is_empty()
+            && (body.contains(&format!("{name}|{name}")) || body.starts_with(&format!("{name}&{name}")))
     })
 }
 

@@ -8,7 +8,27 @@ use super::{Line, secrets};
 pub(super) fn speaks(command: &Simple) -> bool {
     matches!(
         command.program(),
-        "curl" | "wget" | "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ssh" | "scp" | "rsync" | "sftp" | "ftp" | "dig" | "nslookup" | "host" | "ping" | "http" | "https" | "xh" | "mail" | "sendmail"
+        "curl"
+            | "wget"
+            | "nc"
+            | "ncat"
+            | "netcat"
+            | "socat"
+            | "telnet"
+            | "ssh"
+            | "scp"
+            | "rsync"
+            | "sftp"
+            | "ftp"
+            | "dig"
+            | "nslookup"
+            | "host"
+            | "ping"
+            | "http"
+            | "https"
+            | "xh"
+            | "mail"
+            | "sendmail"
     )
 }
 
@@ -55,33 +75,6 @@ fn hosts(command: &Simple, act: &Act, facts: &mut ShellFacts) {
     facts.network_hosts.extend(words.into_iter().filter_map(host));
 }
 
-/// Files that a command names for sending; a dash is what it is given as input.
-fn sent(act: &Act) -> Vec<String> {
-    let mut out: Vec<String> = act.args.iter().filter(|a| a.role == Role::Sent).map(|a| a.text.clone()).collect();
-    let data = ["-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--json", "-H", "--header", "-b"];
-    let raw = ["--data-raw"];
-    for arg in act.values(&data) {
-        if let Some(file) = arg.text.strip_prefix('@').filter(|_| !raw.contains(&arg.option.as_deref().unwrap_or_default())) {
-            out.push(file.to_owned());
-        }
-    }
-    for arg in act.values(&["--data-urlencode", "--url-query"]) {
-        if let Some((name, file)) = arg.text.split_once('@').filter(|(name, _)| !name.contains('=')) {
-            let _ = name;
-            out.push(file.to_owned());
-        }
-    }
-    for arg in act.values(&["-F", "--form"]) {
-        if let Some((_, value)) = arg.text.split_once('=')
-            && value.starts_with(['@', '<'])
-        {
-            let files = value.trim_start_matches(['@', '<']).split(';').next().unwrap_or_default();
-            out.extend(files.split(',').map(|f| f.trim_matches('"').to_owned()));
-        }
-    }
-    out
-}
-
 fn sends(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let program = command.program();
     let mut upload = false;
@@ -89,17 +82,21 @@ fn sends(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let mut files: Vec<String> = Vec::new();
     match program {
         "curl" | "wget" => {
-            files = sent(act);
+            files = act.args.iter().filter(|a| a.role == Role::Sent).map(|a| a.text.clone()).collect();
             upload = !files.is_empty();
             input = files.iter().any(|f| matches!(f.as_str(), "-" | "." | "/dev/stdin"));
             // A value that is not known at its beginning could name a file.
             let data = ["-d", "--data", "--data-binary", "--data-ascii", "--json", "--data-urlencode"];
             let hidden = act.values(&data).any(|a| a.text.starts_with(UNKNOWN));
-            let formed = act.values(&["-F", "--form"]).any(|a| a.text.split_once('=').is_some_and(|(_, v)| v.starts_with(UNKNOWN)));
+            let formed = act
+                .values(&["-F", "--form"])
+                .any(|a| a.text.split_once('=').is_some_and(|(_, v)| v.starts_with(UNKNOWN)));
             if hidden || formed {
                 facts.opaque = facts.opaque.or(Some("what is sent is not known"));
             }
-            let unknown = act.args.iter().any(|a| a.unknown && (a.role == Role::Url || data.contains(&a.option.as_deref().unwrap_or_default())));
+            let unknown = act.args.iter().any(|a| {
+                a.unknown && (a.role == Role::Url || data.contains(&a.option.as_deref().unwrap_or_default()))
+            });
             upload |= unknown && names_secret(line.text);
         }
         "nc" | "ncat" | "netcat" | "socat" | "telnet" | "nc.openbsd" | "nc.traditional" => {
@@ -123,7 +120,12 @@ fn sends(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
             files = command.args().map(str::to_owned).collect();
         }
         "gh" | "aws" | "gsutil" | "rclone" | "az" => {
-            files = act.args.iter().filter(|a| matches!(a.role, Role::Sent | Role::Any)).map(|a| a.text.clone()).collect();
+            files = act
+                .args
+                .iter()
+                .filter(|a| matches!(a.role, Role::Sent | Role::Any))
+                .map(|a| a.text.clone())
+                .collect();
             let secret = files.iter().any(|f| secrets::precious(f));
             if secret {
                 upload = true;
@@ -134,7 +136,8 @@ fn sends(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     if !upload {
         return;
     }
-    let own = files.iter().any(|f| secrets::precious(f)) || command.reads.iter().any(|w| secrets::precious(&w.text));
+    let own = files.iter().any(|f| secrets::precious(f))
+        || command.reads.iter().any(|w| secrets::precious(&w.text));
     let given = input && line.sources(command).iter().any(|(c, a)| secrets::holds_secrets(c, a));
     facts.effects.insert(if own || given { "secret_upload" } else { "file_upload" });
 }
@@ -144,23 +147,50 @@ fn names_secret(line: &str) -> bool {
     line.split('$').skip(1).any(|rest| {
         let rest = rest.trim_start_matches('{');
         let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        ["SECRET", "PASSWORD", "PASSWD", "PRIVATE_KEY", "CREDENTIAL"].iter().any(|w| name.to_uppercase().contains(w))
+        ["SECRET", "PASSWORD", "PASSWD", "PRIVATE_KEY", "CREDENTIAL"]
+            .iter()
+            .any(|w| name.to_uppercase().contains(w))
     })
 }
 
 /// An interpreter that is given what was fetched.
 fn runs_download(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     const RUNS: &[&str] = &[
-        "sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "python", "python3", "python2", "node", "perl", "ruby", "php", "lua", "eval", "source", ".", "deno", "bun",
-        "pwsh", "powershell", "osascript", "tclsh", "busybox",
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "ash",
+        "fish",
+        "python",
+        "python3",
+        "python2",
+        "node",
+        "perl",
+        "ruby",
+        "php",
+        "lua",
+        "eval",
+        "source",
+        ".",
+        "deno",
+        "bun",
+        "pwsh",
+        "powershell",
+        "osascript",
+        "tclsh",
+        "busybox",
     ];
     let program = command.program();
     if !RUNS.contains(&program) {
         return;
     }
-    let fetches = |c: &Simple| matches!(c.program(), "curl" | "wget" | "http" | "https" | "xh" | "fetch" | "aria2c");
+    let fetches =
+        |c: &Simple| matches!(c.program(), "curl" | "wget" | "http" | "https" | "xh" | "fetch" | "aria2c");
     let piped = line.sources(command).iter().any(|(c, _)| fetches(c));
-    let script = act.operands().next().is_some_and(|a| a.text.contains(['.', '/']) && !a.text.starts_with("/dev/"));
+    let script =
+        act.operands().next().is_some_and(|a| a.text.contains(['.', '/']) && !a.text.starts_with("/dev/"));
     // What it runs was said by a command of the line that nobody can read here.
     let unknown = command.words.iter().skip(1).any(|w| w.unknown || w.text.starts_with("/dev/fd/"))
         || command.input.as_ref().is_some_and(|w| w.unknown)

@@ -6,14 +6,75 @@ use super::{Line, bare_unknown};
 
 /// Folders of a system, and the folders that hold them.
 const SYSTEM: &[&str] = &[
-    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys",
-    "/usr", "/var", "/Users", "/System", "/Library", "/Applications", "/private", "/Volumes", "/mnt", "/media", "/usr/bin", "/usr/lib",
-    "/usr/local", "/usr/share", "/var/lib", "/var/log", "/etc/ssh", "/usr/local/bin", "/usr/sbin", "/var/www", "/nix", "/snap",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/usr",
+    "/var",
+    "/Users",
+    "/System",
+    "/Library",
+    "/Applications",
+    "/private",
+    "/Volumes",
+    "/mnt",
+    "/media",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/share",
+    "/var/lib",
+    "/var/log",
+    "/etc/ssh",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/var/www",
+    "/nix",
+    "/snap",
 ];
 /// Folders in which a project's own work lies.
 const WORK: &[&str] = &[
-    "src", "lib", "app", "apps", "packages", "crates", "cmd", "internal", "pkg", "include", "tests", "test", "docs", "doc", "scripts",
-    "components", "pages", "public", "static", "server", "client", "api", "web", "config", "migrations", "db", ".github", "spec", "assets", "source",
+    "src",
+    "lib",
+    "app",
+    "apps",
+    "packages",
+    "crates",
+    "cmd",
+    "internal",
+    "pkg",
+    "include",
+    "tests",
+    "test",
+    "docs",
+    "doc",
+    "scripts",
+    "components",
+    "pages",
+    "public",
+    "static",
+    "server",
+    "client",
+    "api",
+    "web",
+    "config",
+    "migrations",
+    "db",
+    ".github",
+    "spec",
+    "assets",
+    "source",
 ];
 
 /// Whether a path is a system's folder, or everything in it.
@@ -35,7 +96,9 @@ fn here(text: &str) -> bool {
     let path = squeezed(text);
     let path = path.trim_end_matches('/');
     matches!(path, "." | ".." | "*" | "./*" | "../*" | ".*" | "./.*" | "**" | "*.*" | "{*,.*}" | "./**")
-        || (!path.is_empty() && path.split('/').all(|p| p == ".." || p == "." || p == "*") && path.contains(".."))
+        || (!path.is_empty()
+            && path.split('/').all(|p| p == ".." || p == "." || p == "*")
+            && path.contains(".."))
 }
 
 /// One slash for several, and no `/./`.
@@ -49,7 +112,8 @@ fn squeezed(text: &str) -> String {
 
 /// A device that holds a disk.
 fn disk(path: &str) -> bool {
-    const DISKS: &[&str] = &["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "disk", "rdisk", "md", "dm-", "mapper/", "loop"];
+    const DISKS: &[&str] =
+        &["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "disk", "rdisk", "md", "dm-", "mapper/", "loop"];
     let path = squeezed(path);
     path.strip_prefix("/dev/").is_some_and(|name| DISKS.iter().any(|d| name.starts_with(d)))
 }
@@ -62,9 +126,10 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
     for (at, command, act) in line.each() {
         let name = act.name.as_str();
         let redirected = command.writes.iter().any(|w| disk(&w.text));
-        let named = act.args.iter().any(|a| {
-            matches!(a.role, Role::Write | Role::Into | Role::Take | Role::Any) && disk(&a.text)
-        });
+        let named = act
+            .args
+            .iter()
+            .any(|a| matches!(a.role, Role::Write | Role::Into | Role::Take | Role::Any) && disk(&a.text));
         if redirected || (named && !name.starts_with("docker")) {
             facts.effects.insert("destroy_disk");
         }
@@ -91,14 +156,18 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
 
 fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let deep = recursive(act);
-    let lister = line.runner(command).is_some_and(|c| matches!(c.program(), "find" | "xargs" | "fd" | "fdfind" | "parallel"));
+    let lister = line
+        .runner(command)
+        .is_some_and(|c| matches!(c.program(), "find" | "xargs" | "fd" | "fdfind" | "parallel"));
     for arg in act.operands() {
         let text = arg.text.as_str();
         if arg.unknown && lister {
             facts.effects.insert("delete_found");
         } else if deep && (above(text) || here(text) || (arg.unknown && bare_unknown(text))) {
             facts.effects.insert("destroy_system");
-        } else if matches!(squeezed(text).as_str(), "/*" | "~/*" | "~/.*") || (text.ends_with('*') && above(text)) {
+        } else if matches!(squeezed(text).as_str(), "/*" | "~/*" | "~/.*")
+            || (text.ends_with('*') && above(text))
+        {
             facts.effects.insert("destroy_system");
         } else if matches!(squeezed(text).as_str(), "*" | "./*" | "../*") {
             facts.effects.insert("delete_found");
@@ -117,11 +186,29 @@ fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts)
 
 /// `find` that deletes: all it meets, or what has a name.
 fn finds(line: &Line<'_>, at: usize, act: &Act, facts: &mut ShellFacts) {
-    let removes = line.commands.iter().any(|c| c.run_by == Some(at) && matches!(c.program(), "rm" | "shred" | "unlink" | "srm"));
+    let removes = line
+        .commands
+        .iter()
+        .any(|c| c.run_by == Some(at) && matches!(c.program(), "rm" | "shred" | "unlink" | "srm"));
     if !act.has(&["-delete"]) && !removes {
         return;
     }
-    let chosen = act.has(&["-name", "-iname", "-path", "-ipath", "-wholename", "-regex", "-iregex", "-size", "-mtime", "-mmin", "-newer", "-empty", "-atime", "-newermt"]);
+    let chosen = act.has(&[
+        "-name",
+        "-iname",
+        "-path",
+        "-ipath",
+        "-wholename",
+        "-regex",
+        "-iregex",
+        "-size",
+        "-mtime",
+        "-mmin",
+        "-newer",
+        "-empty",
+        "-atime",
+        "-newermt",
+    ]);
     let wide = act.operands().any(|a| above(&a.text));
     let all = act.operands().next().is_none() || act.operands().any(|a| here(&a.text));
     let effect = if wide || (all && !chosen) { "destroy_system" } else { "delete_found" };

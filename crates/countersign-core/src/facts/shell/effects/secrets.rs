@@ -6,18 +6,71 @@ use super::{Line, network};
 
 /// File names that hold secrets wherever they lie.
 const NAMES: &[&str] = &[
-    ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".my.cnf", ".git-credentials", "credentials.json", "application_default_credentials.json",
-    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ed25519_sk", "id_ecdsa_sk", ".htpasswd", ".dockercfg", ".bash_history", ".zsh_history", "shadow", "gshadow",
-    "master.passwd", "accesstokens.json", "service-account.json", "kubeconfig", ".vault-token", "secrets.yml", "secrets.yaml", "secrets.json", "token.json", "login.keychain-db",
-    ".s3cfg", ".boto", "terraform.tfstate", "credentials.tfrc.json", "wallet.dat", "secring.gpg", "cookies.sqlite", "logins.json", "key4.db",
+    ".netrc",
+    "_netrc",
+    ".npmrc",
+    ".pypirc",
+    ".pgpass",
+    ".my.cnf",
+    ".git-credentials",
+    "credentials.json",
+    "application_default_credentials.json",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_ed25519_sk",
+    "id_ecdsa_sk",
+    ".htpasswd",
+    ".dockercfg",
+    ".bash_history",
+    ".zsh_history",
+    "shadow",
+    "gshadow",
+    "master.passwd",
+    "accesstokens.json",
+    "service-account.json",
+    "kubeconfig",
+    ".vault-token",
+    "secrets.yml",
+    "secrets.yaml",
+    "secrets.json",
+    "token.json",
+    "login.keychain-db",
+    ".s3cfg",
+    ".boto",
+    "terraform.tfstate",
+    "credentials.tfrc.json",
+    "wallet.dat",
+    "secring.gpg",
+    "cookies.sqlite",
+    "logins.json",
+    "key4.db",
 ];
 /// Ends of paths that do, and folders in which everything is one.
 const ENDS: &[&str] = &[
-    ".aws/credentials", ".aws/config", ".kube/config", ".docker/config.json", ".config/gh/hosts.yml", ".cargo/credentials", ".cargo/credentials.toml",
-    ".gem/credentials", ".config/gcloud/credentials.db", ".config/hub", ".azure/accessTokens.json", ".config/rclone/rclone.conf",
+    ".aws/credentials",
+    ".aws/config",
+    ".kube/config",
+    ".docker/config.json",
+    ".config/gh/hosts.yml",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".gem/credentials",
+    ".config/gcloud/credentials.db",
+    ".config/hub",
+    ".azure/accessTokens.json",
+    ".config/rclone/rclone.conf",
 ];
 const FOLDERS: &[&str] = &[
-    "/.gnupg/", "/.aws/sso/", "/.password-store/", "/Library/Keychains/", "/.local/share/keyrings/", "/.config/op/", "/.mozilla/", "/.config/google-chrome/",
+    "/.gnupg/",
+    "/.aws/sso/",
+    "/.password-store/",
+    "/Library/Keychains/",
+    "/.local/share/keyrings/",
+    "/.config/op/",
+    "/.mozilla/",
+    "/.config/google-chrome/",
     "/.claude/.credentials",
 ];
 const EXTENSIONS: &[&str] = &[".p12", ".pfx", ".kdbx", ".keystore", ".jks", ".ppk", ".asc-key"];
@@ -47,14 +100,20 @@ pub(super) fn secret(path: &str) -> bool {
 /// A pattern that may well stand for such a file.
 fn likely(path: &str, name: &str) -> bool {
     let glob = crate::glob::Glob::new(name);
-    NAMES.iter().any(|n| glob.matches(n)) && (name.starts_with('.') || name.starts_with("id") || path.contains(".ssh") || path.contains(".aws"))
+    NAMES.iter().any(|n| glob.matches(n))
+        && (name.starts_with('.') || name.starts_with("id") || path.contains(".ssh") || path.contains(".aws"))
 }
 
 /// What is blocked for everybody, and worse when it leaves.
 fn environment_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let example = ["example", "sample", "template", "dist", "defaults"].iter().any(|s| name.ends_with(s));
-    (name == ".env" || name.starts_with(".env.") || name == ".envrc" || name.ends_with(".pem") || name.ends_with(".key")) && !example
+    (name == ".env"
+        || name.starts_with(".env.")
+        || name == ".envrc"
+        || name.ends_with(".pem")
+        || name.ends_with(".key"))
+        && !example
 }
 
 /// Whether a file should never leave the machine.
@@ -67,14 +126,18 @@ fn shows_environment(command: &Simple, act: &Act) -> bool {
     match command.program() {
         "env" => act.operands().next().is_none() && !command.args().any(|w| !w.starts_with('-')),
         "printenv" => true,
-        "set" | "export" | "declare" | "typeset" | "compgen" => command.args().all(|w| matches!(w, "-p" | "-x" | "-px" | "-xp" | "-v")),
+        "set" | "export" | "declare" | "typeset" | "compgen" => {
+            command.args().all(|w| matches!(w, "-p" | "-x" | "-px" | "-xp" | "-v"))
+        }
         "history" | "fc" => true,
         _ => false,
     }
 }
 
 fn read_by<'a>(command: &'a Simple, act: &'a Act) -> impl Iterator<Item = &'a str> {
-    let roles = |r: Role| matches!(r, Role::Read | Role::Tree | Role::Any | Role::Sent | Role::Take | Role::Host | Role::Code);
+    let roles = |r: Role| {
+        matches!(r, Role::Read | Role::Tree | Role::Any | Role::Sent | Role::Take | Role::Host | Role::Code)
+    };
     let args = act.args.iter().filter(move |a| roles(a.role)).map(|a| a.text.as_str());
     args.chain(command.reads.iter().map(|w| w.text.as_str()))
 }
@@ -89,16 +152,36 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
     for (_, command, act) in line.each() {
         let quiet = matches!(
             command.program(),
-            "ls" | "stat" | "test" | "[" | "touch" | "mkdir" | "chmod" | "chown" | "rm" | "rmdir" | "file" | "du" | "ssh-keygen" | "git" | "find" | "echo"
+            "ls" | "stat"
+                | "test"
+                | "["
+                | "touch"
+                | "mkdir"
+                | "chmod"
+                | "chown"
+                | "rm"
+                | "rmdir"
+                | "file"
+                | "du"
+                | "ssh-keygen"
+                | "git"
+                | "find"
+                | "echo"
         );
         let reads = !quiet && read_by(command, act).any(secret);
         // The option by which a program proves who it is shows nothing.
-        let proves = matches!(command.program(), "ssh" | "scp" | "rsync" | "curl" | "kubectl" | "docker" | "psql")
-            && !act.args.iter().any(|a| matches!(a.role, Role::Host | Role::Sent | Role::Code) && precious(&a.text));
+        let proves =
+            matches!(command.program(), "ssh" | "scp" | "rsync" | "curl" | "kubectl" | "docker" | "psql")
+                && !act
+                    .args
+                    .iter()
+                    .any(|a| matches!(a.role, Role::Host | Role::Sent | Role::Code) && precious(&a.text));
         if reads && !proves {
             facts.effects.insert("credential_read");
         }
-        seen |= (reads && !proves) || shows_environment(command, act) || read_by(command, act).any(precious) && !quiet;
+        seen |= (reads && !proves)
+            || shows_environment(command, act)
+            || read_by(command, act).any(precious) && !quiet;
     }
     // What one command of the line found, another says in an address or a name.
     let tells = line.each().any(|(_, command, act)| {

@@ -7,7 +7,10 @@ use super::Line;
 /// Shells whose statements are read here.
 const SHELLS: &[&str] = &["psql", "mysql", "mariadb", "sqlite3", "sqlite", "duckdb"];
 /// Statements that only show.
-const READS: &[&str] = &["SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "VALUES", "TABLE", "PRAGMA", "USE", "BEGIN", "COMMIT", "ROLLBACK", "SET", "HELP"];
+const READS: &[&str] = &[
+    "SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "VALUES", "TABLE", "PRAGMA", "USE", "BEGIN", "COMMIT",
+    "ROLLBACK", "SET", "HELP",
+];
 
 pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
     for (_, command, act) in line.each() {
@@ -18,7 +21,18 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
             redis(act, command, facts);
         } else if matches!(program, "mongo" | "mongosh") {
             mongo(command, act, facts);
-        } else if matches!(program, "cockroach" | "clickhouse-client" | "sqlcmd" | "bq" | "cqlsh" | "trino" | "usql" | "influx" | "snowsql") {
+        } else if matches!(
+            program,
+            "cockroach"
+                | "clickhouse-client"
+                | "sqlcmd"
+                | "bq"
+                | "cqlsh"
+                | "trino"
+                | "usql"
+                | "influx"
+                | "snowsql"
+        ) {
             let text = command.args().collect::<Vec<_>>().join(" ; ");
             statements(&text, facts);
         }
@@ -27,7 +41,8 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
 
 fn said(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     const WHY: &str = "statements for a database that are not read";
-    let mut texts: Vec<String> = act.args.iter().filter(|a| a.role == Role::Sql).map(|a| a.text.clone()).collect();
+    let mut texts: Vec<String> =
+        act.args.iter().filter(|a| a.role == Role::Sql).map(|a| a.text.clone()).collect();
     let given = !texts.is_empty();
     if let Some(input) = &command.input {
         texts.push(input.text.clone());
@@ -57,7 +72,10 @@ fn statements(text: &str, facts: &mut ShellFacts) -> bool {
     let mut plain = true;
     for statement in split(text) {
         let upper = statement.to_uppercase();
-        let words: Vec<&str> = upper.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '\\' | '.' | '*'))).filter(|w| !w.is_empty()).collect();
+        let words: Vec<&str> = upper
+            .split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '\\' | '.' | '*')))
+            .filter(|w| !w.is_empty())
+            .collect();
         let Some(first) = words.first().copied() else { continue };
         let has = |word: &str| words.contains(&word);
         let verb = match (first, words.get(1).copied()) {
@@ -66,7 +84,10 @@ fn statements(text: &str, facts: &mut ShellFacts) -> bool {
         };
         match first {
             "DROP" if !matches!(words.get(1).copied(), Some("TABLE")) => {
-                if matches!(words.get(1).copied(), Some("DATABASE" | "SCHEMA" | "OWNED" | "KEYSPACE" | "TABLESPACE" | "ROLE" | "USER")) {
+                if matches!(
+                    words.get(1).copied(),
+                    Some("DATABASE" | "SCHEMA" | "OWNED" | "KEYSPACE" | "TABLESPACE" | "ROLE" | "USER")
+                ) {
                     facts.effects.insert("sql_destroy");
                 }
             }
@@ -85,19 +106,84 @@ fn statements(text: &str, facts: &mut ShellFacts) -> bool {
                     facts.sql_verbs.insert(format!("DROP {what}"));
                     plain = false;
                 }
-                ["DELETE", "FROM"] | ["INSERT", "INTO"] | ["INTO", "OUTFILE" | "DUMPFILE"] | ["COPY", _] => plain = false,
+                ["DELETE", "FROM"] | ["INSERT", "INTO"] | ["INTO", "OUTFILE" | "DUMPFILE"] | ["COPY", _] => {
+                    plain = false
+                }
                 _ => {}
             }
         }
         facts.sql_verbs.insert(verb);
         let slashed = first.starts_with('\\')
-            && ["\\D", "\\DT", "\\L", "\\DN", "\\DU", "\\DF", "\\DI", "\\DV", "\\X", "\\Q", "\\CONNINFO", "\\TIMING", "\\C", "\\PSET", "\\D+", "\\DT+", "\\DX", "\\SF", "\\Z", "\\DP", "\\ECHO"].contains(&first);
+            && [
+                "\\D",
+                "\\DT",
+                "\\L",
+                "\\DN",
+                "\\DU",
+                "\\DF",
+                "\\DI",
+                "\\DV",
+                "\\X",
+                "\\Q",
+                "\\CONNINFO",
+                "\\TIMING",
+                "\\C",
+                "\\PSET",
+                "\\D+",
+                "\\DT+",
+                "\\DX",
+                "\\SF",
+                "\\Z",
+                "\\DP",
+                "\\ECHO",
+            ]
+            .contains(&first);
         let dotted = first.starts_with('.')
-            && [".TABLES", ".SCHEMA", ".HEADERS", ".MODE", ".INDEXES", ".DATABASES", ".DUMP", ".HELP", ".QUIT", ".EXIT", ".WIDTH", ".TIMER", ".STATS", ".SHOW", ".FULLSCHEMA", ".HEADER"].contains(&first);
-        let calls = ["PG_READ_FILE", "LO_EXPORT", "LO_IMPORT", "PG_LS_DIR", "LOAD_FILE", "LOAD_EXTENSION", "PG_TERMINATE_BACKEND", "DBLINK", "WRITEFILE", "READFILE", "PG_RELOAD_CONF", "EDIT", "SETVAL", "NEXTVAL", "QUERY_TO_XML"];
+            && [
+                ".TABLES",
+                ".SCHEMA",
+                ".HEADERS",
+                ".MODE",
+                ".INDEXES",
+                ".DATABASES",
+                ".DUMP",
+                ".HELP",
+                ".QUIT",
+                ".EXIT",
+                ".WIDTH",
+                ".TIMER",
+                ".STATS",
+                ".SHOW",
+                ".FULLSCHEMA",
+                ".HEADER",
+            ]
+            .contains(&first);
+        let calls = [
+            "PG_READ_FILE",
+            "LO_EXPORT",
+            "LO_IMPORT",
+            "PG_LS_DIR",
+            "LOAD_FILE",
+            "LOAD_EXTENSION",
+            "PG_TERMINATE_BACKEND",
+            "DBLINK",
+            "WRITEFILE",
+            "READFILE",
+            "PG_RELOAD_CONF",
+            "EDIT",
+            "SETVAL",
+            "NEXTVAL",
+            "QUERY_TO_XML",
+        ];
         let sets = first == "PRAGMA" && statement.contains('=');
         let into = first == "SELECT" && has("INTO");
-        let known = (READS.contains(&first) && !sets && !into && !words.iter().any(|w| calls.contains(w)) && !(first == "EXPLAIN" && has("ANALYZE") && !has("SELECT"))) || slashed || dotted;
+        let known = (READS.contains(&first)
+            && !sets
+            && !into
+            && !words.iter().any(|w| calls.contains(w))
+            && !(first == "EXPLAIN" && has("ANALYZE") && !has("SELECT")))
+            || slashed
+            || dotted;
         plain &= known;
     }
     plain
@@ -129,7 +215,9 @@ fn split(text: &str) -> Vec<String> {
                 push(&mut out, '?');
             }
             ';' => out.push(String::new()),
-            '\n' if out.last().is_some_and(|s| s.trim_start().starts_with(['\\', '.'])) => out.push(String::new()),
+            '\n' if out.last().is_some_and(|s| s.trim_start().starts_with(['\\', '.'])) => {
+                out.push(String::new())
+            }
             c => push(&mut out, c),
         }
     }
@@ -150,8 +238,10 @@ fn redis(act: &Act, command: &Simple, facts: &mut ShellFacts) {
         facts.effects.insert("database_destroy");
     }
     const READS: &[&str] = &[
-        "", "GET", "MGET", "KEYS", "SCAN", "INFO", "PING", "TTL", "PTTL", "TYPE", "HGET", "HGETALL", "HKEYS", "HLEN", "LLEN", "LRANGE", "SMEMBERS", "SCARD", "DBSIZE",
-        "EXISTS", "STRLEN", "ZRANGE", "ZCARD", "ZSCORE", "MEMORY", "OBJECT", "TIME", "LASTSAVE", "ROLE", "COMMAND", "XLEN", "XRANGE", "XINFO", "GETRANGE", "ECHO", "SELECT",
+        "", "GET", "MGET", "KEYS", "SCAN", "INFO", "PING", "TTL", "PTTL", "TYPE", "HGET", "HGETALL", "HKEYS",
+        "HLEN", "LLEN", "LRANGE", "SMEMBERS", "SCARD", "DBSIZE", "EXISTS", "STRLEN", "ZRANGE", "ZCARD",
+        "ZSCORE", "MEMORY", "OBJECT", "TIME", "LASTSAVE", "ROLE", "COMMAND", "XLEN", "XRANGE", "XINFO",
+        "GETRANGE", "ECHO", "SELECT",
     ];
     let fed = command.piped_from.is_some() || !command.reads.is_empty() || command.fed;
     if !READS.contains(&verb) || (verb.is_empty() && fed) {
@@ -162,11 +252,28 @@ fn redis(act: &Act, command: &Simple, facts: &mut ShellFacts) {
 fn mongo(command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let mut code: String = act.values(&["--eval"]).map(|a| a.text.clone()).collect();
     code.extend(command.input.iter().map(|w| w.text.clone()));
-    if ["dropDatabase", ".drop(", "deleteMany({})", "remove({})", "dropUser", "shutdownServer"].iter().any(|w| code.contains(w)) {
+    if ["dropDatabase", ".drop(", "deleteMany({})", "remove({})", "dropUser", "shutdownServer"]
+        .iter()
+        .any(|w| code.contains(w))
+    {
         facts.effects.insert("database_destroy");
     }
-    let reads = ["find(", "findOne(", "count", "show ", "getCollectionNames", "stats(", "aggregate(", "version", "runCommand({ping", "ping"];
-    let writes = ["insert", "update", "delete", "remove", "drop", "create", "load(", "require", "eval", "rename", "replace", "save", "process", "fs."];
+    let reads = [
+        "find(",
+        "findOne(",
+        "count",
+        "show ",
+        "getCollectionNames",
+        "stats(",
+        "aggregate(",
+        "version",
+        "runCommand({ping",
+        "ping",
+    ];
+    let writes = [
+        "insert", "update", "delete", "remove", "drop", "create", "load(", "require", "eval", "rename",
+        "replace", "save", "process", "fs.",
+    ];
     let plain = reads.iter().any(|r| code.contains(r)) && !writes.iter().any(|w| code.contains(w));
     let fed = command.piped_from.is_some() || !command.reads.is_empty();
     if (!code.is_empty() && !plain) || (code.is_empty() && fed) {

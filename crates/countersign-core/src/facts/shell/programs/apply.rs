@@ -101,11 +101,13 @@ fn walk(spec: &Spec, words: &[Word], act: &mut Act, depth: usize) {
             continue;
         }
         if !ended && text.starts_with('-') && text.len() > 1 {
-            let mut take = Take { spec, words, at: &mut at, act, replaced: &mut replaced, in_place: &mut in_place };
+            let mut take =
+                Take { spec, words, at: &mut at, act, replaced: &mut replaced, in_place: &mut in_place };
             take.option(word);
             continue;
         }
-        let option_like = (word.unknown && text.starts_with(UNKNOWN)) || (word.live && text.starts_with(['[', '?']));
+        let option_like =
+            (word.unknown && text.starts_with(UNKNOWN)) || (word.live && text.starts_with(['[', '?']));
         if !ended && option_like && !spec.any && !spec.free {
             act.doubt("a word that may be an option");
         }
@@ -189,15 +191,17 @@ impl Take<'_> {
         }
     }
 
-    /// An option by its name, or by the beginning of one: programs take such, and refuse one that fits two of theirs.
+    /// An option by its name, or by the beginning of one where that is told: a whole option that is not on the list could
+    /// be the beginning of one that is.
     fn find(&self, name: &str) -> Option<(String, Opt)> {
         if let Some(opt) = self.spec.options.get(name) {
             return Some((name.to_owned(), opt.clone()));
         }
-        if self.spec.one || name.len() < 4 {
+        if !self.spec.short || name.len() < 3 {
             return None;
         }
-        let mut near: Vec<(&String, &Opt)> = self.spec.options.iter().filter(|(n, _)| n.starts_with(name)).collect();
+        let mut near: Vec<(&String, &Opt)> =
+            self.spec.options.iter().filter(|(n, _)| n.starts_with(name)).collect();
         // One that does something stands for all.
         near.sort_by_key(|(n, o)| (o.effect.is_none(), n.len()));
         near.first().map(|(n, o)| ((*n).clone(), (*o).clone()))
@@ -254,7 +258,9 @@ pub(super) fn settle(act: &mut Act) {
             Role::Read | Role::Tree if unknown => reads = true,
             _ if unknown => act.doubt(WORD),
             // A file of such a name is an option to whatever finds it by a pattern.
-            Role::Write | Role::Make if text.rsplit('/').next().is_some_and(|n| n.starts_with('-') && n.len() > 1) => {
+            Role::Write | Role::Make
+                if text.rsplit('/').next().is_some_and(|n| n.starts_with('-') && n.len() > 1) =>
+            {
                 act.doubt("a file that is named like an option");
             }
             _ => {}

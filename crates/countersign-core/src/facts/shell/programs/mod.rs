@@ -18,11 +18,6 @@ pub(crate) fn only_reads(program: &str) -> bool {
     table::spec(program).is_some_and(|spec| spec.text)
 }
 
-/// Why a simple command is not understood, although it reads cleanly.
-pub(super) fn unread(command: &Simple) -> Option<&'static str> {
-    act(command).unread
-}
-
 /// A command as its program understands it.
 pub(crate) fn act(command: &Simple) -> Act {
     act_of(command, 0)
@@ -38,11 +33,26 @@ fn act_of(command: &Simple, depth: usize) -> Act {
     }
     // A name means the system's program only where the system keeps programs.
     let folder = first.text.strip_suffix(program).unwrap_or_default();
-    let system = ["", "/bin/", "/usr/bin/", "/usr/local/bin/", "/opt/homebrew/bin/", "/sbin/", "/usr/sbin/"].contains(&folder);
-    let tools = ["node_modules/.bin/", "./node_modules/.bin/", ".venv/bin/", "./.venv/bin/", "venv/bin/", "./venv/bin/", "vendor/bin/", "./vendor/bin/", "bin/", "./bin/"];
+    let system = ["", "/bin/", "/usr/bin/", "/usr/local/bin/", "/opt/homebrew/bin/", "/sbin/", "/usr/sbin/"]
+        .contains(&folder);
+    let tools = [
+        "node_modules/.bin/",
+        "./node_modules/.bin/",
+        ".venv/bin/",
+        "./.venv/bin/",
+        "venv/bin/",
+        "./venv/bin/",
+        "vendor/bin/",
+        "./vendor/bin/",
+        "bin/",
+        "./bin/",
+    ];
     let mut act = if program == "git" && system {
         git::act(command)
-    } else if system || (tools.contains(&folder) && table::has(program)) || matches!(first.text.as_str(), "./gradlew" | "./mvnw") {
+    } else if system
+        || (tools.contains(&folder) && table::has(program))
+        || matches!(first.text.as_str(), "./gradlew" | "./mvnw")
+    {
         special::act(program, command, depth)
     } else {
         let mut act = special::own(program, words);
@@ -58,10 +68,14 @@ fn act_of(command: &Simple, depth: usize) -> Act {
     let runs = |word: &str| {
         let base = word.rsplit('/').next().unwrap_or(word);
         let family = special::family(base);
-        ["sh", "bash", "zsh", "git", "sudo", "env", "xargs", "countersign", "python", "node", "perl", "ruby"].contains(&family.as_str())
+        ["sh", "bash", "zsh", "git", "sudo", "env", "xargs", "countersign", "python", "node", "perl", "ruby"]
+            .contains(&family.as_str())
     };
     let hands = |a: &Arg| a.role == Role::Any && runs(&a.text);
-    if !only_reads(program) && !["git", "chmod", "ln", "countersign"].contains(&program) && act.args.iter().any(hands) {
+    if !only_reads(program)
+        && !["git", "chmod", "ln", "countersign"].contains(&program)
+        && act.args.iter().any(hands)
+    {
         act.unread = act.unread.or(Some("another program among its words"));
     }
     apply::settle(&mut act);

@@ -7,8 +7,34 @@ use super::table::{self, Role};
 
 /// Programs that run the code they are given.
 pub(super) const INTERPRETERS: &[&str] = &[
-    "sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "csh", "tcsh", "mksh", "rbash", "python", "pypy", "node", "nodejs",
-    "perl", "ruby", "php", "lua", "deno", "bun", "osascript", "pwsh", "powershell", "tclsh", "rscript", "tsx", "ts-node",
+    "sh",
+    "bash",
+    "dash",
+    "zsh",
+    "ksh",
+    "ash",
+    "fish",
+    "csh",
+    "tcsh",
+    "mksh",
+    "rbash",
+    "python",
+    "pypy",
+    "node",
+    "nodejs",
+    "perl",
+    "ruby",
+    "php",
+    "lua",
+    "deno",
+    "bun",
+    "osascript",
+    "pwsh",
+    "powershell",
+    "tclsh",
+    "rscript",
+    "tsx",
+    "ts-node",
 ];
 
 /// Programs that run another one in the environment of a project: the name, sub-commands before the program, and options
@@ -63,7 +89,7 @@ pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
         return interpreter(&name, words, command);
     }
     match program {
-        "find" => finish(program, apply(program, &predicates(words))),
+        "find" => finish(apply(program, &predicates(words))),
         "dd" => dd(words),
         "tar" | "bsdtar" | "gtar" => tar(words),
         "cargo" => toolchain(words),
@@ -73,12 +99,12 @@ pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
             // `-chdir=d` stands in front of the sub-command.
             let ahead = words.iter().take_while(|w| w.text.starts_with("-chdir=")).count();
             let mut act = apply(program, words.get(ahead..).unwrap_or_default());
-            act.args.extend(words.iter().take(ahead).map(|w| {
-                arg(w, w.text.trim_start_matches("-chdir="), Role::Folder)
-            }));
+            act.args.extend(
+                words.iter().take(ahead).map(|w| arg(w, w.text.trim_start_matches("-chdir="), Role::Folder)),
+            );
             act
         }
-        _ => finish(program, apply(program, words)),
+        _ => finish(apply(program, words)),
     }
 }
 
@@ -94,17 +120,35 @@ fn all(name: &str, words: &[Word], role: Role, why: Option<&'static str>) -> Act
 
 /// A script of the project's own, with whatever it is given.
 pub(super) fn own(program: &str, words: &[Word]) -> Act {
-    all(program, words, Role::Any, None)
+    // A file that is named like an interpreter may be one.
+    let why = INTERPRETERS.contains(&family(program).as_str()).then_some(CODE);
+    all(program, words, Role::Any, why)
 }
 
 fn behind_runner<'a>(program: &str, words: &'a [Word]) -> Option<Result<&'a [Word], &'static str>> {
     let fits = |(name, subs, _): &&(&str, &[&str], &[&str])| {
-        *name == program && subs.iter().enumerate().all(|(at, sub)| words.get(at).is_some_and(|w| w.text == *sub))
+        *name == program
+            && subs.iter().enumerate().all(|(at, sub)| words.get(at).is_some_and(|w| w.text == *sub))
     };
     let (_, subs, valued) = RUNNERS.iter().filter(fits).max_by_key(|(_, subs, _)| subs.len())?;
     let mut at = subs.len();
-    const PLAIN: &[&str] =
-        &["--", "-y", "--yes", "--no", "--no-install", "--quiet", "-q", "--silent", "--frozen", "--locked", "--no-sync", "--offline", "--dev", "--bun", "-s"];
+    const PLAIN: &[&str] = &[
+        "--",
+        "-y",
+        "--yes",
+        "--no",
+        "--no-install",
+        "--quiet",
+        "-q",
+        "--silent",
+        "--frozen",
+        "--locked",
+        "--no-sync",
+        "--offline",
+        "--dev",
+        "--bun",
+        "-s",
+    ];
     while let Some(word) = words.get(at) {
         match word.text.as_str() {
             option if PLAIN.contains(&option) => at += 1,
@@ -132,7 +176,23 @@ fn run(program: &str, rest: Result<&[Word], &'static str>, command: &Simple, dep
     };
     let name = first.text.rsplit('/').next().unwrap_or_default();
     let name = name.split('@').next().unwrap_or_default();
-    let shells = ["sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "git", "sudo", "env", "xargs", "countersign", "eval", "find", "rm"];
+    let shells = [
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "ash",
+        "fish",
+        "git",
+        "sudo",
+        "env",
+        "xargs",
+        "countersign",
+        "eval",
+        "find",
+        "rm",
+    ];
     if depth > 2 || shells.contains(&name) || first.text.starts_with('/') {
         return doubt("another program among its words");
     }
@@ -164,12 +224,17 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
         let at = words.iter().position(|w| w.text == "-m");
         let before = words.get(..at.unwrap_or_default()).unwrap_or_default();
         if let Some(at) = at
-            && before.iter().all(|w| matches!(w.text.as_str(), "-u" | "-B" | "-I" | "-s" | "-O" | "-q" | "-W" | "ignore" | "-Wignore"))
+            && before.iter().all(|w| {
+                matches!(
+                    w.text.as_str(),
+                    "-u" | "-B" | "-I" | "-s" | "-O" | "-q" | "-W" | "ignore" | "-Wignore"
+                )
+            })
             && let Some((module, rest)) = words.get(at + 1..).and_then(<[Word]>::split_first)
         {
             let name = format!("python-m {}", module.text);
             return if table::has(&name) {
-                finish(&name, apply(&name, rest))
+                finish(apply(&name, rest))
             } else {
                 all(family, words, Role::Any, Some(CODE))
             };
@@ -182,11 +247,7 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
         "node" | "nodejs" => "node",
         other => other,
     };
-    let mut act = if table::has(name) {
-        apply(name, words)
-    } else {
-        all(family, words, Role::Any, None)
-    };
+    let mut act = if table::has(name) { apply(name, words) } else { all(family, words, Role::Any, None) };
     let plain = matches!(words.first(), Some(w) if w.text.starts_with('-')) && !table::has(name);
     let script = act.operands().next().map(|a| (a.text.clone(), a.unknown, a.live));
     let tests = name == "node" && act.has(&["--test"]);
@@ -232,7 +293,9 @@ fn dd(words: &[Word]) -> Act {
         let role = match key {
             "if" => Role::Read,
             "of" => Role::Write,
-            "bs" | "ibs" | "obs" | "count" | "skip" | "seek" | "status" | "conv" | "iflag" | "oflag" => Role::Text,
+            "bs" | "ibs" | "obs" | "count" | "skip" | "seek" | "status" | "conv" | "iflag" | "oflag" => {
+                Role::Text
+            }
             _ => {
                 act.doubt("an option that is not known");
                 Role::Any
@@ -257,7 +320,7 @@ fn tar(words: &[Word]) -> Act {
     let creates = act.has(&["-c", "--create"]);
     let extracts = act.has(&["-x", "--extract", "--get"]);
     let changes = act.has(&["-U", "-r", "-u", "-P"]);
-    let folder = act.values(&["-C", "--directory"]).map(|a| a.text.clone()).next_back();
+    let folder = act.values(&["-C", "--directory"]).map(|a| a.text.clone()).last();
     for arg in &mut act.args {
         let file = matches!(arg.option.as_deref(), Some("-f" | "--file"));
         let folder = matches!(arg.option.as_deref(), Some("-C" | "--directory"));
@@ -297,13 +360,23 @@ fn toolchain(words: &[Word]) -> Act {
 }
 
 /// What is left to say when the table has spoken.
-fn finish(program: &str, mut act: Act) -> Act {
-    let texts: Vec<(String, Role, bool)> = act.args.iter().map(|a| (a.text.clone(), a.role, a.unknown)).collect();
+fn finish(mut act: Act) -> Act {
+    let texts: Vec<(String, Role, bool)> =
+        act.args.iter().map(|a| (a.text.clone(), a.role, a.unknown)).collect();
     match act.name.split(' ').next().unwrap_or_default() {
         "sed" | "gsed" => sed(&mut act),
         // What its script does is told by the reader of code.
         "awk" | "gawk" | "mawk" | "nawk" => act.doubt("a script of awk that is not understood"),
         "curl" | "wget" => {
+            for text in sent(&act) {
+                act.args.push(Arg {
+                    text,
+                    live: false,
+                    unknown: false,
+                    role: Role::Sent,
+                    option: Some("@".to_owned()),
+                });
+            }
             let odd = |t: &str| t.starts_with("file:") || t.contains(['{', '[']) || t.starts_with('@');
             if texts.iter().any(|(t, role, _)| *role == Role::Url && odd(t)) {
                 act.doubt("an address that stands for several");
@@ -313,19 +386,28 @@ fn finish(program: &str, mut act: Act) -> Act {
             }
         }
         "make" | "gmake" => {
-            let plain = |v: &str| v.chars().all(|c| c.is_ascii_digit()) || ["", "true", "false", "yes", "no", "debug", "release", "test", "all", "on", "off"].contains(&v);
+            let plain = |v: &str| {
+                v.chars().all(|c| c.is_ascii_digit())
+                    || ["", "true", "false", "yes", "no", "debug", "release", "test", "all", "on", "off"]
+                        .contains(&v)
+            };
             let set = act.operands().filter_map(|a| a.text.split_once('=').map(|(_, v)| v.to_owned()));
             if set.collect::<Vec<_>>().iter().any(|v| !plain(v)) {
                 act.doubt("a build with settings on its line");
             }
         }
         "gcc" | "g++" | "cc" | "c++" | "clang" | "clang++" | "tcc" => {
-            if act.args.iter().any(|a| a.text.contains("plugin") || a.text.contains("specs") || a.text.starts_with('@')) {
+            if act
+                .args
+                .iter()
+                .any(|a| a.text.contains("plugin") || a.text.contains("specs") || a.text.starts_with('@'))
+            {
                 act.doubt("an option that is not known");
             }
         }
         "date" => {
-            let sets = act.operands().any(|a| !a.text.starts_with('+')) || act.values(&["-f"]).any(|a| !a.text.starts_with('%'));
+            let sets = act.operands().any(|a| !a.text.starts_with('+'))
+                || act.values(&["-f"]).any(|a| !a.text.starts_with('%'));
             if sets {
                 act.doubt("a date that is set");
             }
@@ -335,17 +417,19 @@ fn finish(program: &str, mut act: Act) -> Act {
                 act.doubt("an option that is not known");
             }
         }
-        "cut" | "true" => {}
         "unzip" => {
             let shows = act.has(&["-l", "-t", "-v", "-p", "-Z", "-c"]);
-            let apart = act.values(&["-d"]).any(|a| !matches!(a.text.trim_end_matches('/'), "" | "." | ".." | "~"));
+            let apart =
+                act.values(&["-d"]).any(|a| !matches!(a.text.trim_end_matches('/'), "" | "." | ".." | "~"));
             if !shows && !apart {
                 act.doubt("an archive that may overwrite what is here");
             }
             for arg in &mut act.args {
                 match arg.option.as_deref() {
                     Some("-d") => arg.role = Role::Take,
-                    None if !arg.text.contains('*') => arg.role = if arg.text.ends_with(".zip") { Role::Read } else { Role::Text },
+                    None if !arg.text.contains('*') => {
+                        arg.role = if arg.text.ends_with(".zip") { Role::Read } else { Role::Text }
+                    }
                     _ => {}
                 }
             }
@@ -356,18 +440,19 @@ fn finish(program: &str, mut act: Act) -> Act {
                 act.args.iter_mut().filter(|a| a.option.is_none()).for_each(|a| a.role = Role::Read);
             }
         }
-        "uniq" | "python-m" | "xxd" if program != "python-m json.tool" => {}
         "ssh-keygen" => {
             // Other uses make or remove keys.
             if !act.has(&["-l", "-y", "-F", "-B"]) {
                 act.doubt("a use of keys that is not known");
             }
-            act.args.iter_mut().filter(|a| a.option.as_deref() == Some("-f")).for_each(|a| a.role = Role::Read);
+            act.args
+                .iter_mut()
+                .filter(|a| a.option.as_deref() == Some("-f"))
+                .for_each(|a| a.role = Role::Read);
             if act.has(&["-y"]) {
                 act.effects.insert("credential_read");
             }
         }
-        "env" | "printenv" | "set" => {}
         "crontab" if !act.has(&["-l"]) => act.doubt("jobs that are run later"),
         "crontab" => act.unread = None,
         "dpkg" if act.flags.is_empty() => act.doubt("a command of a program that is not known"),
@@ -380,12 +465,41 @@ fn finish(program: &str, mut act: Act) -> Act {
         "npm" | "pnpm" | "yarn" if act.has(&["--global", "-g"]) => {
             act.effects.insert("dependency_install");
         }
-        "ruff" | "deno" => {}
-        "terraform" => {}
-        "less" | "man" | "more" => {}
+        "less" | "man" | "more" if act.operands().any(|a| a.text.starts_with('+')) => {
+            act.doubt("an option that is not known")
+        }
         _ => {}
     }
     act
+}
+
+/// Files that curl's options name for sending; a dash is what it is given as input.
+fn sent(act: &Act) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let data =
+        ["-d", "--data", "--data-binary", "--data-raw", "--data-ascii", "--json", "-H", "--header", "-b"];
+    let raw = ["--data-raw"];
+    for arg in act.values(&data) {
+        if let Some(file) =
+            arg.text.strip_prefix('@').filter(|_| !raw.contains(&arg.option.as_deref().unwrap_or_default()))
+        {
+            out.push(file.to_owned());
+        }
+    }
+    for arg in act.values(&["--data-urlencode", "--url-query"]) {
+        if let Some((_, file)) = arg.text.split_once('@').filter(|(name, _)| !name.contains('=')) {
+            out.push(file.to_owned());
+        }
+    }
+    for arg in act.values(&["-F", "--form"]) {
+        if let Some((_, value)) = arg.text.split_once('=')
+            && value.starts_with(['@', '<'])
+        {
+            let files = value.trim_start_matches(['@', '<']).split(';').next().unwrap_or_default();
+            out.extend(files.split(',').map(|f| f.trim_matches('"').to_owned()));
+        }
+    }
+    out
 }
 
 /// A sed script can write files and run commands; only what prints, deletes, inserts and substitutes is told apart here.
@@ -455,7 +569,10 @@ fn plain_sed(script: &str) -> bool {
             }
             Some('{' | '}') => {}
             Some('s') => {
-                let Some(mark) = chars.next().filter(|c| !c.is_alphanumeric() && *c != '\\' && *c != UNKNOWN) else { return false };
+                let Some(mark) = chars.next().filter(|c| !c.is_alphanumeric() && *c != '\\' && *c != UNKNOWN)
+                else {
+                    return false;
+                };
                 if !until(&mut chars, mark) || !until(&mut chars, mark) {
                     return false;
                 }
@@ -464,7 +581,9 @@ fn plain_sed(script: &str) -> bool {
                 }
             }
             Some('y') => {
-                let Some(mark) = chars.next().filter(|c| !c.is_alphanumeric() && *c != UNKNOWN) else { return false };
+                let Some(mark) = chars.next().filter(|c| !c.is_alphanumeric() && *c != UNKNOWN) else {
+                    return false;
+                };
                 if !until(&mut chars, mark) || !until(&mut chars, mark) {
                     return false;
                 }

@@ -10,10 +10,10 @@
 //! - `-abc` letters without a value, `--all` a long option without one, `-o=w` and `--out=w` with a value in role `w`
 //!   (two letters: two values; of `-abo=w` only `o` has one), `--color?` with a value that may be attached, `-#` a number as an option, `-*` any other
 //!   option is harmless;
-//! - `@r` the next operand's role, `@r*` that of all further ones, `@>i` that of the last;
+//! - `@r` the next operand's role (`@rw` the next two), `@r*` that of all further ones (`@tr*` behind the next), `@>i` that of the last;
 //! - `%sub` the first operand is a sub-command, `%stop` options end at the first operand, `%one` long options begin with
 //!   one dash, `%text` shows and compares and does nothing else, `%free` a word that is not known does no harm where an
-//!   option may stand, `%also=line` everything of another line holds here as well;
+//!   option may stand, `%short` long options may be shortened, `%also=line` everything of another line holds here as well;
 //! - `!effect` what the command does, also attached to an option; `~` behind a valued option: it takes the first
 //!   operand's place; `^` behind an option: what is read is written as well.
 
@@ -103,6 +103,8 @@ pub(super) struct Spec {
     pub free: bool,
     pub any: bool,
     pub number: bool,
+    /// Long options may be shortened.
+    pub short: bool,
     /// By name, dashes included.
     pub options: HashMap<String, Opt>,
     pub operands: Vec<Role>,
@@ -132,7 +134,7 @@ fn lines() -> &'static HashMap<&'static str, Vec<&'static str>> {
             let rest = match line.strip_prefix(' ') {
                 Some(rest) => rest,
                 None => {
-                    let (head, rest) = line.split_once(':').unwrap_or((line, ""));
+                    let (head, rest) = line.split_once(": ").unwrap_or((line, ""));
                     names = head.split(',').map(str::trim).collect();
                     rest
                 }
@@ -178,6 +180,7 @@ fn take(token: &'static str, spec: &mut Spec) -> Option<()> {
             "%one" => spec.one = true,
             "%text" => spec.text = true,
             "%free" => spec.free = true,
+            "%short" => spec.short = true,
             _ => return None,
         },
         '!' => spec.effects.push(token.get(1..)?),
@@ -186,7 +189,12 @@ fn take(token: &'static str, spec: &mut Spec) -> Option<()> {
             if let Some(last) = rest.strip_prefix('>') {
                 spec.last = Some(Role::of(last.chars().next()?)?);
             } else if let Some(role) = rest.strip_suffix('*') {
-                spec.repeat = Some(Role::of(role.chars().next()?)?);
+                let letters: Vec<char> = role.chars().collect();
+                let (repeat, first) = letters.split_last()?;
+                for letter in first {
+                    spec.operands.push(Role::of(*letter)?);
+                }
+                spec.repeat = Some(Role::of(*repeat)?);
             } else {
                 for letter in rest.chars() {
                     spec.operands.push(Role::of(letter)?);
@@ -242,7 +250,10 @@ mod tests {
         for name in lines().keys() {
             assert!(spec(name).is_some(), "{name}: {:?}", lines()[name]);
         }
-        for name in lines().keys().filter(|n| n.contains(' ')) {
+        for name in lines()
+            .keys()
+            .filter(|n| n.contains(' ') && n.split(' ').count() > 1 + usize::from(n.starts_with("python-m")))
+        {
             let above = name.rsplit_once(' ').unwrap().0;
             assert!(spec(above).is_some_and(|s| s.sub), "{name} has no `{above}` with %sub");
         }
