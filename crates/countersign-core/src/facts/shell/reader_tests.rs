@@ -573,7 +573,7 @@ mod properties {
         #[test]
         fn what_is_understood_is_a_line_for_bash(line in pieces()) {
             if read(&line).opaque.is_none()
-                && let Ok(said) = std::process::Command::new("bash").args(["-O", "extglob", "-n", "-c", &line]).output()
+                && let Ok(said) = std::process::Command::new("bash").args(["-O", "extglob", "-n", "-c", "--", &line]).output()
             {
                 prop_assert!(said.status.success(), "{line}: {}", String::from_utf8_lossy(&said.stderr));
             }

@@ -335,14 +335,8 @@ impl<'a> Reader<'a> {
         }
         // The grammar takes words behind a redirection's target for more targets; they are arguments.
         let step = match step.take() {
-            Some(Step::Call(mut before)) => {
-                before.words.extend(call.words);
-                before.redirects.extend(call.redirects);
-                Step::Call(before)
-            }
             None => Step::Call(call),
-            Some(_) if !call.words.is_empty() => return Err(WHY),
-            Some(step) => redirected(step, call.redirects),
+            Some(step) => attached(step, call)?,
         };
         Ok(match after.as_slice() {
             [] => step,
@@ -556,6 +550,30 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// A statement with the redirections and words behind it. The grammar puts them around whole lists and pipes; they are
+/// the last command's.
+fn attached(step: Step, call: Call) -> Result<Step> {
+    Ok(match step {
+        Step::Call(mut before) => {
+            before.words.extend(call.words);
+            before.redirects.extend(call.redirects);
+            Step::Call(before)
+        }
+        Step::List(mut steps) => {
+            let (join, last) = steps.pop().ok_or(WHY)?;
+            steps.push((join, attached(last, call)?));
+            Step::List(steps)
+        }
+        Step::Pipe(mut steps) => {
+            let last = steps.pop().ok_or(WHY)?;
+            steps.push(attached(last, call)?);
+            Step::Pipe(steps)
+        }
+        _ if !call.words.is_empty() => return Err(WHY),
+        step => redirected(step, call.redirects),
+    })
 }
 
 enum After {
