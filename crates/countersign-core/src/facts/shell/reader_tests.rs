@@ -454,6 +454,24 @@ fn slow() {
     }
 }
 
+/// A text that once broke the process: a scanner looked characters up beyond the end of its tables.
+#[test]
+fn characters_beyond_ascii() {
+    for line in [
+        "echo \u{1d7f5}{$s",
+        "$g\u{922}:w\u{9d7}",
+        "é=1",
+        "echo é*\u{10ffff}",
+        "cat <<é\nx\né",
+        "\u{1f600}(",
+        "${é}",
+    ] {
+        read(line);
+        assert_eq!(tree::read("echo 'é'").ok(), brush::read("echo 'é'").ok());
+    }
+    assert_eq!(read("echo 'é' ü").commands[0].text(), "echo 'é' 'ü'");
+}
+
 /// Every named kind of node has its row, and no row names what the grammar does not have.
 #[test]
 fn every_kind_of_node_has_a_row() {
@@ -550,6 +568,16 @@ mod properties {
             for (place, command) in facts.commands.iter().enumerate() {
                 let before = |p: Option<usize>| p.is_none_or(|p| p < place);
                 prop_assert!(before(command.run_by) && before(command.piped_from), "{line}: {:?}", facts.commands);
+            }
+        }
+
+        /// `bash -n` reads without running: what is understood here has to be a line for bash too.
+        #[test]
+        fn what_is_understood_is_a_line_for_bash(line in pieces()) {
+            if read(&line).opaque.is_none()
+                && let Ok(said) = std::process::Command::new("bash").args(["-O", "extglob", "-n", "-c", "--", &line]).output()
+            {
+                prop_assert!(said.status.success(), "{line}: {}", String::from_utf8_lossy(&said.stderr));
             }
         }
 

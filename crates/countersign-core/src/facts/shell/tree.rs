@@ -18,7 +18,7 @@ const WHY: &str = "a syntax that is not read";
 const MAX_DEPTH: usize = 64;
 /// Looks of the parser at whether to go on, one in a hundred of its operations: so many, and one for so many bytes.
 /// Text that it reads without repairs needs a fraction of that.
-const LOOKS: (usize, usize) = (100, 10);
+const LOOKS: (usize, usize) = (100, 16);
 
 /// What a kind of node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,10 @@ pub(super) fn read(line: &str) -> Result<Script> {
         steps += 1;
         if steps > most { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
     };
-    let bytes = line.as_bytes();
+    // The grammar's scanner asks the C library about characters beyond its tables, which breaks the process. It is given
+    // signs in their place, as many as they have bytes, that are part of words and not of names, as they are.
+    let ascii: Vec<u8> = line.bytes().map(|b| if b.is_ascii() { b } else { b'.' }).collect();
+    let bytes = ascii.as_slice();
     let mut input = |at: usize, _| bytes.get(at..).unwrap_or_default();
     let options = ParseOptions::new().progress_callback(&mut stop);
     let tree = parser.parse_with_options(&mut input, None, Some(options)).ok_or(WHY)?;
@@ -332,14 +335,8 @@ impl<'a> Reader<'a> {
         }
         // The grammar takes words behind a redirection's target for more targets; they are arguments.
         let step = match step.take() {
-            Some(Step::Call(mut before)) => {
-                before.words.extend(call.words);
-                before.redirects.extend(call.redirects);
-                Step::Call(before)
-            }
             None => Step::Call(call),
-            Some(_) if !call.words.is_empty() => return Err(WHY),
-            Some(step) => redirected(step, call.redirects),
+            Some(step) => attached(step, call)?,
         };
         Ok(match after.as_slice() {
             [] => step,
@@ -553,6 +550,30 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// A statement with the redirections and words behind it. The grammar puts them around whole lists and pipes; they are
+/// the last command's.
+fn attached(step: Step, call: Call) -> Result<Step> {
+    Ok(match step {
+        Step::Call(mut before) => {
+            before.words.extend(call.words);
+            before.redirects.extend(call.redirects);
+            Step::Call(before)
+        }
+        Step::List(mut steps) => {
+            let (join, last) = steps.pop().ok_or(WHY)?;
+            steps.push((join, attached(last, call)?));
+            Step::List(steps)
+        }
+        Step::Pipe(mut steps) => {
+            let last = steps.pop().ok_or(WHY)?;
+            steps.push(attached(last, call)?);
+            Step::Pipe(steps)
+        }
+        _ if !call.words.is_empty() => return Err(WHY),
+        step => redirected(step, call.redirects),
+    })
 }
 
 enum After {

@@ -54,7 +54,7 @@ pub(super) fn fails_the_grammar(text: &str) -> bool {
         && !text.contains("((")
         && text.split("<<").skip(1).all(simple);
     // Its patterns close brackets that they do not open, and `esac )` is taken for one.
-    let case = text.contains("case ") && text.contains('(');
+    let case = (1..=8).contains(&text.matches("case ").count()) && text.contains('(');
     // Two brackets are arithmetic to it even where a blank parts them.
     let brackets = text.split('(').skip(1).any(|rest| !rest.is_empty() && rest.trim().is_empty());
     document || case || brackets || text.split(|c: char| c.is_whitespace() || c == ';').any(|w| w == "select")
