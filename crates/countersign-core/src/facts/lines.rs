@@ -6,7 +6,8 @@
 use super::Facts;
 use super::paths::{self, Access, Bases, PathUse};
 use super::shell::programs::{self, Act, Arg, Role};
-use super::shell::{ShellFacts, Simple};
+use super::shell::{self, ShellFacts, Simple};
+use std::collections::BTreeSet;
 
 /// Programs that take away or change a whole tree, for commands that are not understood.
 const TAKERS: &[&str] =
@@ -23,11 +24,15 @@ pub(super) struct Use {
 }
 
 impl Facts {
-    /// Names every path of the line's commands, in every folder the line may have changed to before. Says whether one of
-    /// them removes the folder the call works in, or the home, or what lies above.
-    pub(super) fn read_shell(&mut self, shell: &ShellFacts, bases: Bases<'_>) -> Result<bool, &'static str> {
+    /// Names every path of the line's commands, in every folder the line may have changed to before, and adds the effects
+    /// that only absolute paths tell.
+    pub(super) fn read_shell(
+        &mut self,
+        shell: &ShellFacts,
+        bases: Bases<'_>,
+        effects: &mut BTreeSet<&'static str>,
+    ) -> Result<(), &'static str> {
         let mut folders = vec![bases.cwd.to_owned()];
-        let mut removes = false;
         for (place, command) in shell.commands.iter().enumerate() {
             let act = programs::act(command);
             // What a wrapper runs is judged by itself.
@@ -41,7 +46,10 @@ impl Facts {
                     self.argument(arg, (deep, found), &inside, bases);
                 }
                 self.copied(&act, &inside, bases);
-                removes |= broad(&act, &inside, bases);
+                if broad(&act, &inside, bases) {
+                    effects.insert("destroy_system");
+                }
+                self.reaches(&act, &inside, bases, effects);
             } else {
                 let access = if wraps { Access::Read } else { Access::Write };
                 let takes = TAKERS.contains(&command.program());
@@ -66,7 +74,15 @@ impl Facts {
                 return Err("a change to a folder that is not known");
             }
         }
-        Ok(removes)
+        for path in &self.writes {
+            const SYSTEM: &[&str] = &["/etc/", "/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/boot/", "/var/lib/", "/System/", "/Library/"];
+            if shell::later(path) {
+                effects.insert("persistence");
+            } else if SYSTEM.iter().any(|s| path.starts_with(s)) {
+                effects.insert("system_write");
+            }
+        }
+        Ok(())
     }
 
     /// Names what a word of an understood command means to its program.
@@ -154,8 +170,23 @@ impl Facts {
         self.writes.extend(folders.iter().map(|cwd| paths::absolute(path, Bases { cwd, ..bases }).0));
     }
 
+    /// What absolute paths say of a line: what it removes outside the folder it works in, and where it writes.
+    fn reaches(&self, act: &Act, folders: &[String], bases: Bases<'_>, effects: &mut BTreeSet<&'static str>) {
+        let deep = act.has(&["-r", "-R", "--recursive"]);
+        let own = [bases.cwd, "/tmp", "/var/tmp", "/dev/shm", "/private/tmp"];
+        let inside = |path: &str| own.iter().any(|o| path.starts_with(&format!("{o}/")));
+        for arg in act.operands().filter(|a| a.role == Role::Take && !a.unknown) {
+            let paths = folders.iter().map(|cwd| paths::absolute(&arg.text, Bases { cwd, ..bases }).0);
+            if matches!(act.name.as_str(), "rm" | "shred") && (deep || arg.is_pattern()) && paths.into_iter().any(|p| !inside(&p)) {
+                effects.insert("delete_outside");
+            }
+        }
+    }
+
     pub(super) fn name(&mut self, folders: &[String], bases: Bases<'_>, word: &str, how: Use) {
-        if word.is_empty() || word.len() > 4_096 {
+        // The name of a process substitution, which the reader gave it.
+        let pipe = word.strip_prefix("/dev/fd/").is_some_and(|n| n.len() == 2 && n.starts_with(['5', '6']));
+        if word.is_empty() || word.len() > 4_096 || pipe {
             return;
         }
         for cwd in folders {

@@ -190,13 +190,11 @@ impl Facts {
     }
 
     fn take_shell(&mut self, mut shell: ShellFacts, bases: Bases<'_>) {
-        match self.read_shell(&shell, bases) {
-            Ok(true) => {
-                shell.effects.insert("destroy_system");
-            }
-            Ok(false) => {}
-            Err(why) => shell.opaque = shell.opaque.or(Some(why)),
+        let mut effects = BTreeSet::new();
+        if let Err(why) = self.read_shell(&shell, bases, &mut effects) {
+            shell.opaque = shell.opaque.or(Some(why));
         }
+        shell.effects.extend(effects);
         if shell.opaque.is_some() {
             for piece in shell.pieces() {
                 let how =

@@ -152,8 +152,9 @@ impl World {
         }
         let script = format!(
             "set -e; export HOME={0}/home/ana; cd {0}/{shop}; git init -q -b main; git add -A; git commit -qm one; git init -q --bare {0}/{home}/remote.git; \
-             git remote add origin /home/ana/remote.git; git -c remote.origin.url={0}/{home}/remote.git push -q origin main; git branch feature; \
-             git -c remote.origin.url={0}/{home}/remote.git push -q origin feature; \
+             git remote add origin /home/ana/remote.git; git push -q {0}/{home}/remote.git main; git branch feature; \
+             git push -q {0}/{home}/remote.git feature; git update-ref refs/remotes/origin/main main; \
+             git config branch.main.remote origin; git config branch.main.merge refs/heads/main; \
              git checkout -q -b unmerged; echo more > more.txt; git add more.txt; git commit -qm more; git checkout -q main; \
              echo second >> README.md; git commit -qam two; echo stashed >> README.md; git stash -q; echo '// {WORK}' >> src/cart.rs; echo notes > notes.txt",
             at.display()

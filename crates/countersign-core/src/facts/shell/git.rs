@@ -228,6 +228,12 @@ pub(super) fn act(command: &Simple) -> Act {
                 act.effects.insert("git_history_rewrite");
             }
         }
+        "push" if act.has(&["-d", "--delete", "--prune"]) || words.iter().skip(1).any(|w| w.starts_with(':') || w.starts_with("+:")) => {
+            act.effects.insert("git_discard");
+        }
+        "branch" if act.has(&["-M", "-C"]) && words.len() > 1 => {
+            act.effects.insert("git_discard");
+        }
         "branch" if act.has(&["-d", "--delete"]) && act.has(&["-f", "--force"]) => {
             act.effects.insert("git_discard");
         }

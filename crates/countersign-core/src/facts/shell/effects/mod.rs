@@ -50,6 +50,11 @@ pub(super) fn add(facts: &mut ShellFacts, acts: &[Act]) {
     let commands = facts.commands.clone();
     let line = Line { text: &text, commands: &commands, acts };
     for (_, command, act) in line.each() {
+        // One of several files, or one whose name is an option to whatever finds it.
+        let odd = |w: &super::Word| w.is_pattern() || w.text.rsplit('/').next().is_some_and(|n| n.starts_with('-') && n.len() > 1);
+        if command.writes.iter().any(odd) {
+            facts.opaque = facts.opaque.or(Some("a redirection to a file that is not known"));
+        }
         for effect in act.effects.iter().filter(|e| !matters_more(e)) {
             facts.effects.insert(effect);
         }
@@ -89,6 +94,10 @@ fn plain(command: &Simple, act: &Act, facts: &mut ShellFacts) {
         if !mild {
             facts.effects.insert("privilege_change");
         }
+    }
+    let made = ["install", "mkdir"].contains(&name) && act.values(&["-m", "--mode"]).any(|a| sets_id(&a.text));
+    if made {
+        facts.effects.insert("privilege_change");
     }
     if name == "chmod" && act.operands().next().is_some_and(|a| sets_id(&a.text)) {
         facts.effects.insert("privilege_change");
@@ -160,7 +169,7 @@ fn internals(path: &str) -> bool {
 }
 
 /// Files that make a machine run something later, or let somebody in.
-fn later(path: &str) -> bool {
+pub(crate) fn later(path: &str) -> bool {
     const NAMES: &[&str] = &[
         ".bashrc",
         ".bash_profile",

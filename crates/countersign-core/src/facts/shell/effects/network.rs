@@ -153,6 +153,22 @@ fn names_secret(line: &str) -> bool {
     })
 }
 
+/// Names of the files that a line downloads.
+fn fetched(line: &Line<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for (_, command, act) in line.each().filter(|(_, c, _)| matches!(c.program(), "curl" | "wget" | "aria2c")) {
+        let written = act.args.iter().filter(|a| a.role == Role::Write).map(|a| a.text.as_str());
+        let addresses = act.args.iter().filter(|a| a.role == Role::Url).map(|a| a.text.as_str());
+        let all = written.chain(addresses).chain(command.writes.iter().map(|w| w.text.as_str()));
+        out.extend(all.filter_map(|t| t.rsplit('/').next()).filter(|n| !n.is_empty()).map(str::to_owned));
+    }
+    // What `tee` writes of it.
+    out.extend(line.each().filter(|(_, c, _)| c.program() == "tee" && c.piped_from.is_some()).flat_map(|(_, _, a)| {
+        a.operands().map(|a| a.text.clone()).collect::<Vec<_>>()
+    }));
+    out
+}
+
 /// An interpreter that is given what was fetched.
 fn runs_download(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     const RUNS: &[&str] = &[
@@ -183,11 +199,21 @@ fn runs_download(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut Shell
         "busybox",
     ];
     let program = command.program();
+    // A file that the line has fetched before.
+    let first = command.words.first().map(|w| w.text.as_str()).filter(|w| w.contains('/'));
+    let named = act.operands().next().map(|a| a.text.as_str()).filter(|_| RUNS.contains(&program));
+    let base = |t: &str| t.rsplit('/').next().unwrap_or_default().to_owned();
+    if first.into_iter().chain(named).any(|t| !t.is_empty() && fetched(line).contains(&base(t))) {
+        facts.effects.insert("download_to_shell");
+    }
     if !RUNS.contains(&program) {
         return;
     }
     let fetches =
         |c: &Simple| matches!(c.program(), "curl" | "wget" | "http" | "https" | "xh" | "fetch" | "aria2c");
+    if act.name.starts_with("python-m ") {
+        return;
+    }
     let piped = line.sources(command).iter().any(|(c, _)| fetches(c));
     let script =
         act.operands().next().is_some_and(|a| a.text.contains(['.', '/']) && !a.text.starts_with("/dev/"));

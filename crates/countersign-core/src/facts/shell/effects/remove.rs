@@ -134,7 +134,14 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
             facts.effects.insert("destroy_disk");
         }
         match name {
+            "truncate" | "shred" if act.operands().any(|a| a.is_pattern()) => {
+                facts.effects.insert("delete_found");
+                removes(line, command, act, facts);
+            }
             "rm" | "srm" | "trash" | "trash-put" | "shred" => removes(line, command, act, facts),
+            "mv" if away(act) => {
+                facts.effects.insert("delete_project_folder");
+            }
             "mv" if act.operands().any(|a| a.role == Role::Take && above(&a.text)) => {
                 facts.effects.insert("destroy_system");
             }
@@ -144,14 +151,37 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
                 }
             }
             "find" => finds(line, at, act, facts),
-            "rsync" if act.flags.iter().any(|f| f.starts_with("--del")) => {
-                if act.operands().any(|a| a.role == Role::Into && (above(&a.text) || here(&a.text))) {
+            "rsync" => {
+                if act.operands().any(|a| a.role == Role::Take && (above(&a.text) || here(&a.text))) {
                     facts.effects.insert("delete_found");
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Whether a path is one of the folders of a project's work, or everything in it.
+fn work(text: &str) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." | "*" => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    !text.starts_with(['/', '~']) && matches!(parts.as_slice(), [one] if WORK.contains(one))
+}
+
+/// A project's folder, or one of the home's, that is moved somewhere else.
+fn away(act: &Act) -> bool {
+    let outside = |t: &str| t.starts_with(['/', '~']);
+    let target = act.args.iter().any(|a| a.role == Role::Into && outside(&a.text));
+    let home = |t: &str| t.strip_prefix("~/").is_some_and(|rest| !rest.trim_end_matches('/').contains(['/', '.']));
+    target && act.operands().any(|a| a.role == Role::Take && (work(&a.text) || home(&a.text)))
 }
 
 fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
@@ -172,9 +202,7 @@ fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts)
         } else if matches!(squeezed(text).as_str(), "*" | "./*" | "../*") {
             facts.effects.insert("delete_found");
         }
-        let folder = squeezed(text.trim_start_matches("./"));
-        let folder = folder.trim_end_matches('*').trim_end_matches('/');
-        if deep && (WORK.contains(&folder)) {
+        if deep && work(text) {
             facts.effects.insert("delete_project_folder");
         }
         let spelled = squeezed(text);

@@ -72,6 +72,7 @@ impl Act {
 
 const OPTION: &str = "an option that is not known";
 const WORD: &str = "a word that is not known";
+const MAYBE: &str = "a word that may be an option";
 
 /// Applies an entry and those of its sub-commands.
 pub(super) fn apply(name: &str, words: &[Word]) -> Act {
@@ -109,7 +110,7 @@ fn walk(spec: &Spec, words: &[Word], act: &mut Act, depth: usize) {
         let option_like =
             (word.unknown && text.starts_with(UNKNOWN)) || (word.live && text.starts_with(['[', '?']));
         if !ended && option_like && !spec.any && !spec.free {
-            act.doubt("a word that may be an option");
+            act.doubt(MAYBE);
         }
         if spec.sub && depth < 3 {
             let name = format!("{} {text}", act.name);
@@ -266,7 +267,7 @@ pub(super) fn settle(act: &mut Act) {
             _ => {}
         }
     }
-    if reads && act.unread.is_none() {
+    if reads && matches!(act.unread, None | Some(MAYBE)) {
         act.unknown_reads = true;
         act.unread = Some(WORD);
     }

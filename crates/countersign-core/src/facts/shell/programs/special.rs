@@ -243,6 +243,7 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
     // A script decides for itself; code that comes by descriptor or here-string stands nowhere, and a bare word may be a
     // command of the interpreter's own.
     let name = match family {
+        "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" => "bash",
         "python" | "pypy" => "python",
         "node" | "nodejs" => "node",
         other => other,
@@ -433,6 +434,28 @@ fn finish(mut act: Act) -> Act {
                     _ => {}
                 }
             }
+        }
+        "patch" if act.operands().next().is_none() && !act.has(&["--dry-run"]) => act.doubt("a patch that is not read"),
+        "scp" | "rsync" | "rcp" => {
+            let deletes = act.flags.iter().any(|f| f.starts_with("--del"));
+            for arg in act.args.iter_mut().filter(|a| a.option.is_none()) {
+                let into = arg.role == Role::Into;
+                if arg.text.contains("://") || arg.text.split('/').next().is_some_and(|first| first.contains(':')) {
+                    arg.role = Role::Host;
+                } else if into && deletes {
+                    arg.role = Role::Take;
+                } else if !into {
+                    arg.role = Role::Tree;
+                }
+            }
+        }
+        "docker" | "podman" | "docker-compose" => {
+            let hosts: Vec<Arg> = act
+                .values(&["-v", "--volume"])
+                .filter_map(|a| a.text.split_once(':').map(|(host, _)| Arg { text: host.to_owned(), option: Some("host".to_owned()), ..a.clone() }))
+                .filter(|a| a.text.contains(['/', '.', '~']))
+                .collect();
+            act.args.extend(hosts);
         }
         "zip" if act.has(&["-m"]) => act.doubt("an option that is not known"),
         "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4" => {
