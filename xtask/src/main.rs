@@ -27,6 +27,7 @@ Usage: cargo xtask <command>
 Commands:
   test     everything that must hold before a change lands, in the order that fails soonest
   long     the gateway's tests at full length: 100 000 frames, 25 killed gateways (two minutes)
+  oracle   every line of the effect oracle's corpora, run for real in bubblewrap, with the figures
   needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
   tidy     arrows and bans together
   arrows   who imports whom, read from every Cargo.toml
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(&root),
         ["long"] => test::long(&root),
+        ["oracle"] => test::oracle(&root),
         ["needs"] => needs::run(&root),
         ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),

@@ -75,7 +75,18 @@ impl Facts {
             }
         }
         for path in &self.writes {
-            const SYSTEM: &[&str] = &["/etc/", "/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/boot/", "/var/lib/", "/System/", "/Library/"];
+            const SYSTEM: &[&str] = &[
+                "/etc/",
+                "/usr/",
+                "/bin/",
+                "/sbin/",
+                "/lib/",
+                "/lib64/",
+                "/boot/",
+                "/var/lib/",
+                "/System/",
+                "/Library/",
+            ];
             if shell::later(path) {
                 effects.insert("persistence");
             } else if SYSTEM.iter().any(|s| path.starts_with(s)) {
@@ -115,8 +126,10 @@ impl Facts {
                 [text, rest].into_iter().for_each(|t| self.name(folders, bases, t, write));
             }
             // Who reads a whole tree reads what is closed below it.
-            Role::Read if deep => self.name(folders, bases, text, Use { takes: true, ..read }),
-            Role::Read | Role::Folder | Role::Sent | Role::Host => self.name(folders, bases, text, read),
+            Role::Read | Role::Look if deep => self.name(folders, bases, text, Use { takes: true, ..read }),
+            Role::Read | Role::Look | Role::Folder | Role::Sent | Role::Host => {
+                self.name(folders, bases, text, read)
+            }
             Role::Tree => self.name(folders, bases, text, Use { takes: true, ..read }),
             Role::Write => {
                 self.name(folders, bases, text, write);
@@ -177,7 +190,10 @@ impl Facts {
         let inside = |path: &str| own.iter().any(|o| path.starts_with(&format!("{o}/")));
         for arg in act.operands().filter(|a| a.role == Role::Take && !a.unknown) {
             let paths = folders.iter().map(|cwd| paths::absolute(&arg.text, Bases { cwd, ..bases }).0);
-            if matches!(act.name.as_str(), "rm" | "shred") && (deep || arg.is_pattern()) && paths.into_iter().any(|p| !inside(&p)) {
+            if matches!(act.name.as_str(), "rm" | "shred")
+                && (deep || arg.is_pattern())
+                && paths.into_iter().any(|p| !inside(&p))
+            {
                 effects.insert("delete_outside");
             }
         }

@@ -25,11 +25,76 @@ pub(crate) const WORK: &str = "NOT-COMMITTED-5d2e";
 
 /// Programs whose calls are recorded instead of made.
 const STUBS: &[&str] = &[
-    "curl", "wget", "nc", "ncat", "netcat", "socat", "telnet", "ssh", "scp", "rsync", "sftp", "ftp", "sudo", "su", "doas", "npm",
-    "yarn", "pnpm", "npx", "docker", "podman", "kubectl", "psql", "mysql", "redis-cli", "mongosh", "systemctl", "service",
-    "shutdown", "reboot", "halt", "poweroff", "kill", "pkill", "killall", "crontab", "at", "mkfs", "mkfs.ext4", "wipefs", "chown", "terraform", "gh",
-    "aws", "twine", "cargo", "gem", "apt", "apt-get", "brew", "pip", "pip3", "dropdb", "launchctl", "useradd", "usermod", "visudo",
-    "mail", "sendmail", "dig", "nslookup", "ping", "countersign", "mount", "umount", "iptables", "helm", "http", "uv", "poetry",
+    "curl",
+    "wget",
+    "nc",
+    "ncat",
+    "netcat",
+    "socat",
+    "telnet",
+    "ssh",
+    "scp",
+    "rsync",
+    "sftp",
+    "ftp",
+    "sudo",
+    "su",
+    "doas",
+    "npm",
+    "yarn",
+    "pnpm",
+    "npx",
+    "docker",
+    "podman",
+    "kubectl",
+    "psql",
+    "mysql",
+    "redis-cli",
+    "mongosh",
+    "systemctl",
+    "service",
+    "shutdown",
+    "reboot",
+    "halt",
+    "poweroff",
+    "kill",
+    "pkill",
+    "killall",
+    "crontab",
+    "at",
+    "mkfs",
+    "mkfs.ext4",
+    "wipefs",
+    "chown",
+    "terraform",
+    "gh",
+    "aws",
+    "twine",
+    "cargo",
+    "gem",
+    "apt",
+    "apt-get",
+    "brew",
+    "pip",
+    "pip3",
+    "dropdb",
+    "launchctl",
+    "useradd",
+    "usermod",
+    "visudo",
+    "mail",
+    "sendmail",
+    "dig",
+    "nslookup",
+    "ping",
+    "countersign",
+    "mount",
+    "umount",
+    "iptables",
+    "helm",
+    "http",
+    "uv",
+    "poetry",
 ];
 
 const STUB: &str = r#"#!/bin/sh
@@ -113,7 +178,10 @@ impl World {
             write(&format!("{shop}/tests/{name}_test.rs"), &format!("// test {name}\n"));
         }
         write(&format!("{shop}/README.md"), "# shop\n\nHow to build it: make\n");
-        write(&format!("{shop}/package.json"), "{\"name\":\"shop\",\"version\":\"1.0.0\",\"scripts\":{\"test\":\"true\"}}\n");
+        write(
+            &format!("{shop}/package.json"),
+            "{\"name\":\"shop\",\"version\":\"1.0.0\",\"scripts\":{\"test\":\"true\"}}\n",
+        );
         write(&format!("{shop}/Makefile"), "all:\n\t@echo built\ntest:\n\t@echo tested\n");
         write(&format!("{shop}/data.json"), "{\"a\": [1, 2, 3], \"b\": {\"c\": \"d\"}}\n");
         write(&format!("{shop}/script.py"), "print('hi')\n");
@@ -131,7 +199,10 @@ impl World {
         write(&format!("{home}/.aws/credentials"), canary("aws"));
         write(&format!("{home}/.netrc"), canary("netrc"));
         write(&format!("{home}/.bashrc"), "# bash\n");
-        write(&format!("{home}/.gitconfig"), "[user]\n\tname = ana\n\temail = ana@example.org\n[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n");
+        write(
+            &format!("{home}/.gitconfig"),
+            "[user]\n\tname = ana\n\temail = ana@example.org\n[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n",
+        );
         for name in ["letter", "taxes", "photo", "notes"] {
             write(&format!("{home}/Documents/{name}.txt"), name);
         }
@@ -178,17 +249,97 @@ impl World {
         let bind = |name: &str| self.root.join(name);
         let mut bwrap = Command::new("timeout");
         bwrap
-            .args(["-s", "KILL", "6", "bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--die-with-parent", "--new-session"])
-            .args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/sbin", "/sbin"])
-            .args(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"])
-            .arg("--bind").arg(bind("home/ana")).arg("/home/ana")
-            .arg("--bind").arg(bind("etc")).arg("/etc")
-            .arg("--bind").arg(bind("oracle/calls")).arg("/oracle/calls")
-            .arg("--ro-bind").arg(bind("stubs")).arg("/opt/stubs")
-            .args(["--clearenv", "--setenv", "PATH", "/opt/stubs:/usr/local/bin:/usr/bin:/bin", "--setenv", "HOME", "/home/ana"])
-            .args(["--setenv", "USER", "ana", "--setenv", "LANG", "C.UTF-8", "--setenv", "TERM", "dumb", "--setenv", "BASH_ENV", "/opt/stubs/.rc"])
+            // A line may write without end: to files that are bounded, for a time that is.
+            .args([
+                "-s",
+                "KILL",
+                "4",
+                "prlimit",
+                "--fsize=262144",
+                "--cpu=3",
+                "--core=0",
+                "bwrap",
+                "--unshare-all",
+                "--unshare-user",
+                "--uid",
+                "1000",
+                "--gid",
+                "1000",
+                "--die-with-parent",
+                "--new-session",
+            ])
+            .args([
+                "--ro-bind",
+                "/usr",
+                "/usr",
+                "--symlink",
+                "usr/bin",
+                "/bin",
+                "--symlink",
+                "usr/sbin",
+                "/sbin",
+            ])
+            .args([
+                "--symlink",
+                "usr/lib",
+                "/lib",
+                "--symlink",
+                "usr/lib64",
+                "/lib64",
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+                "--tmpfs",
+                "/tmp",
+            ])
+            .arg("--bind")
+            .arg(bind("home/ana"))
+            .arg("/home/ana")
+            .arg("--bind")
+            .arg(bind("etc"))
+            .arg("/etc")
+            .arg("--bind")
+            .arg(bind("oracle/calls"))
+            .arg("/oracle/calls")
+            .arg("--ro-bind")
+            .arg(bind("stubs"))
+            .arg("/opt/stubs")
+            .args([
+                "--clearenv",
+                "--setenv",
+                "PATH",
+                "/opt/stubs:/usr/local/bin:/usr/bin:/bin",
+                "--setenv",
+                "HOME",
+                "/home/ana",
+            ])
+            .args([
+                "--setenv",
+                "USER",
+                "ana",
+                "--setenv",
+                "LANG",
+                "C.UTF-8",
+                "--setenv",
+                "TERM",
+                "dumb",
+                "--setenv",
+                "BASH_ENV",
+                "/opt/stubs/.rc",
+            ])
             .args(["--setenv", "API_TOKEN", CANARIES.iter().find(|(n, _)| *n == "environment").unwrap().1])
-            .args(["--setenv", "GIT_TERMINAL_PROMPT", "0", "--chdir", "/home/ana/shop", "--", "bash", "-c", line])
+            .args([
+                "--setenv",
+                "GIT_TERMINAL_PROMPT",
+                "0",
+                "--chdir",
+                "/home/ana/shop",
+                "--",
+                "bash",
+                "-c",
+                line,
+            ])
             .stdin(Stdio::null());
         let done = bwrap.output().expect("timeout and bwrap run; `cargo xtask needs` installs them");
         let mut printed = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -207,17 +358,19 @@ impl World {
         }
     }
 
+    /// References as git keeps them: in files of their own, or packed.
     fn refs(&self) -> String {
-        let mut out = String::new();
+        let mut out = BTreeMap::new();
         for (name, folder) in [("shop", "home/ana/shop/.git"), ("remote", "home/ana/remote.git")] {
-            let said = Command::new("git")
-                .arg(format!("--git-dir={}", self.root.join(folder).display()))
-                .args(["for-each-ref", &format!("--format={name} %(refname) %(objectname)")])
-                .output()
-                .unwrap();
-            out.push_str(&String::from_utf8_lossy(&said.stdout));
+            let at = self.root.join(folder);
+            for line in fs::read_to_string(at.join("packed-refs")).unwrap_or_default().lines() {
+                if let Some((object, name_of)) = line.split_once(' ').filter(|(o, _)| o.len() == 40) {
+                    out.insert(format!("{name} {name_of}"), object.to_owned());
+                }
+            }
+            loose(&at.join("refs"), &at, name, &mut out);
         }
-        out
+        out.iter().map(|(name, object)| format!("{name} {object}\n")).collect()
     }
 
     fn snapshot(&self) -> BTreeMap<String, (u64, u32)> {
@@ -232,6 +385,20 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn loose(at: &Path, top: &Path, name: &str, out: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            loose(&path, top, name, out);
+        } else if let Ok(object) = fs::read_to_string(&path) {
+            out.insert(
+                format!("{name} {}", path.strip_prefix(top).unwrap().display()),
+                object.trim().to_owned(),
+            );
+        }
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) fn act(command: &Simple) -> Act {
         "push" if plain.words.iter().any(|w| w.live || w.unknown) => act.doubt(WHY),
         "checkout" | "restore" | "stash" | "rm" | "mv" if magic && !whole => act.doubt(WHY),
         "config" => config(&mut act, &words),
+        "symbolic-ref" if words.len() > 1 || act.has(&["-d", "--delete"]) => act.doubt(WHY),
         "clean" => {
             let forced = act.has(&["-f", "--force"]) || act.has(&["-i"]);
             let shows = act.has(&["-n", "--dry-run"]);
@@ -228,7 +229,10 @@ pub(super) fn act(command: &Simple) -> Act {
                 act.effects.insert("git_history_rewrite");
             }
         }
-        "push" if act.has(&["-d", "--delete", "--prune"]) || words.iter().skip(1).any(|w| w.starts_with(':') || w.starts_with("+:")) => {
+        "push"
+            if act.has(&["-d", "--delete", "--prune"])
+                || words.iter().skip(1).any(|w| w.starts_with(':') || w.starts_with("+:")) =>
+        {
             act.effects.insert("git_discard");
         }
         "branch" if act.has(&["-M", "-C"]) && words.len() > 1 => {

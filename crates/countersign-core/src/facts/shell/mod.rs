@@ -166,7 +166,8 @@ fn finds_names(commands: &[Simple], command: &Simple) -> bool {
         }
         // A filter that may have been made for one of the files that nobody reads.
         let letters = |w: &str| w.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
-        let aims = |w: &str| !w.starts_with('-') && (letters(w).is_empty() || ".env.local".contains(&letters(w)));
+        let aims =
+            |w: &str| !w.starts_with('-') && (letters(w).is_empty() || ".env.local".contains(&letters(w)));
         if source.program() == "grep" && source.piped_from.is_some() && source.args().any(aims) {
             return false;
         }

@@ -51,7 +51,9 @@ pub(super) fn add(facts: &mut ShellFacts, acts: &[Act]) {
     let line = Line { text: &text, commands: &commands, acts };
     for (_, command, act) in line.each() {
         // One of several files, or one whose name is an option to whatever finds it.
-        let odd = |w: &super::Word| w.is_pattern() || w.text.rsplit('/').next().is_some_and(|n| n.starts_with('-') && n.len() > 1);
+        let odd = |w: &super::Word| {
+            w.is_pattern() || w.text.rsplit('/').next().is_some_and(|n| n.starts_with('-') && n.len() > 1)
+        };
         if command.writes.iter().any(odd) {
             facts.opaque = facts.opaque.or(Some("a redirection to a file that is not known"));
         }
@@ -95,7 +97,8 @@ fn plain(command: &Simple, act: &Act, facts: &mut ShellFacts) {
             facts.effects.insert("privilege_change");
         }
     }
-    let made = ["install", "mkdir"].contains(&name) && act.values(&["-m", "--mode"]).any(|a| sets_id(&a.text));
+    let made =
+        ["install", "mkdir"].contains(&name) && act.values(&["-m", "--mode"]).any(|a| sets_id(&a.text));
     if made {
         facts.effects.insert("privilege_change");
     }

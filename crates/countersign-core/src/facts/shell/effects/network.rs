@@ -156,16 +156,19 @@ fn names_secret(line: &str) -> bool {
 /// Names of the files that a line downloads.
 fn fetched(line: &Line<'_>) -> Vec<String> {
     let mut out = Vec::new();
-    for (_, command, act) in line.each().filter(|(_, c, _)| matches!(c.program(), "curl" | "wget" | "aria2c")) {
+    for (_, command, act) in line.each().filter(|(_, c, _)| matches!(c.program(), "curl" | "wget" | "aria2c"))
+    {
         let written = act.args.iter().filter(|a| a.role == Role::Write).map(|a| a.text.as_str());
         let addresses = act.args.iter().filter(|a| a.role == Role::Url).map(|a| a.text.as_str());
         let all = written.chain(addresses).chain(command.writes.iter().map(|w| w.text.as_str()));
         out.extend(all.filter_map(|t| t.rsplit('/').next()).filter(|n| !n.is_empty()).map(str::to_owned));
     }
     // What `tee` writes of it.
-    out.extend(line.each().filter(|(_, c, _)| c.program() == "tee" && c.piped_from.is_some()).flat_map(|(_, _, a)| {
-        a.operands().map(|a| a.text.clone()).collect::<Vec<_>>()
-    }));
+    out.extend(
+        line.each()
+            .filter(|(_, c, _)| c.program() == "tee" && c.piped_from.is_some())
+            .flat_map(|(_, _, a)| a.operands().map(|a| a.text.clone()).collect::<Vec<_>>()),
+    );
     out
 }
 

@@ -180,7 +180,8 @@ fn work(text: &str) -> bool {
 fn away(act: &Act) -> bool {
     let outside = |t: &str| t.starts_with(['/', '~']);
     let target = act.args.iter().any(|a| a.role == Role::Into && outside(&a.text));
-    let home = |t: &str| t.strip_prefix("~/").is_some_and(|rest| !rest.trim_end_matches('/').contains(['/', '.']));
+    let home =
+        |t: &str| t.strip_prefix("~/").is_some_and(|rest| !rest.trim_end_matches('/').contains(['/', '.']));
     target && act.operands().any(|a| a.role == Role::Take && (work(&a.text) || home(&a.text)))
 }
 

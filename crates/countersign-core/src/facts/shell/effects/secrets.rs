@@ -152,7 +152,10 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
     for (at, command, act) in line.each() {
         // Whose names are handed on, it is as if it were read.
         let hands = command.program() == "find"
-            && line.commands.iter().any(|c| c.run_by == Some(at) || (c.piped_from == Some(at) && c.program() != "grep"));
+            && line
+                .commands
+                .iter()
+                .any(|c| c.run_by == Some(at) || (c.piped_from == Some(at) && c.program() != "grep"));
         let looks = act.values(&["-name", "-iname"]).map(|a| a.text.as_str());
         if hands && act.operands().map(|a| a.text.as_str()).chain(looks).any(secret) {
             facts.effects.insert("credential_read");
