@@ -624,7 +624,9 @@ fn finish(mut act: Act) -> Act {
                 act.effects.insert("credential_read");
             }
         }
-        "crontab" if !act.has(&["-l"]) => act.doubt("jobs that are run later"),
+        "crontab" if !act.has(&["-l"]) => {
+            act.effects.insert("persistence");
+        }
         "crontab" => act.unread = None,
         "dpkg" if act.flags.is_empty() => act.doubt("a command of a program that is not known"),
         "psql" | "mysql" | "mariadb" | "sqlite3" | "sqlite" | "duckdb" => {
