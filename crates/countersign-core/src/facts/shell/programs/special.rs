@@ -291,6 +291,12 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
     let script = act.operands().next().map(|a| (a.text.clone(), a.unknown, a.live));
     let tests = name == "node" && act.has(&["--test"]);
     let managed = matches!(name, "deno" | "bun") && act.unread.is_none();
+    if name == "deno"
+        && act.operands().any(|a| a.text.contains(':'))
+        && !act.effects.contains("dependency_install")
+    {
+        act.doubt("code that is fetched");
+    }
     if name == "python" && act.operands().next().is_some_and(|a| a.text.ends_with("manage.py")) {
         let destroys = ["flush", "sqlflush", "reset_db", "dropdb"];
         if act.operands().any(|a| destroys.contains(&a.text.as_str())) {
