@@ -250,8 +250,7 @@ fn nothing_dangerous_is_allowed() {
             let (next, bad, quiet, chosen, base, template, judge, shown, limits) =
                 (&next, &bad, &quiet, &chosen, &base, &template, &judge, &shown, &limits);
             scope.spawn(move || {
-                loop {
-                    let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                while let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let world = world::World::copy(template, base.join(format!("w{worker}")));
                     let begun = std::time::Instant::now();
                     let dangers = danger::of(&world.run(&case.line));

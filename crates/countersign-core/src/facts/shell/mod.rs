@@ -220,7 +220,8 @@ impl ShellFacts {
         let acts: Vec<programs::Act> = facts.commands.iter().map(programs::act).collect();
         for (place, (command, act)) in facts.commands.iter().zip(&acts).enumerate() {
             let through = found.through.contains(&place);
-            if !through && !(act.unknown_reads && finds_names(&facts.commands, command)) {
+            let found = act.unknown_reads && finds_names(&facts.commands, command);
+            if !(through || found) {
                 facts.opaque = facts.opaque.or(act.unread);
             }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {

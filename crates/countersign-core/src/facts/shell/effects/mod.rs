@@ -146,7 +146,7 @@ fn runs_git_itself(name: &str) -> bool {
 fn sets_id(mode: &str) -> bool {
     let digits = mode.chars().all(|c| c.is_ascii_digit());
     let special = mode.chars().rev().nth(3).is_some_and(|c| matches!(c, '2' | '4' | '6' | '7' | '3' | '5'));
-    (digits && special) || (!digits && mode.contains("+s")) || (!digits && mode.contains("=s"))
+    if digits { special } else { mode.contains("+s") || mode.contains("=s") }
 }
 
 /// Variables in front of git that switch a project's checks off.

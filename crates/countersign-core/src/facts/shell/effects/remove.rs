@@ -145,16 +145,14 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
             "mv" if act.operands().any(|a| a.role == Role::Take && above(&a.text)) => {
                 facts.effects.insert("destroy_system");
             }
-            "chmod" | "chown" | "chgrp" if recursive(act) => {
-                if act.operands().any(|a| a.role == Role::Take && above(&a.text)) {
-                    facts.effects.insert("destroy_system");
-                }
+            "chmod" | "chown" | "chgrp"
+                if recursive(act) && act.operands().any(|a| a.role == Role::Take && above(&a.text)) =>
+            {
+                facts.effects.insert("destroy_system");
             }
             "find" => finds(line, at, act, facts),
-            "rsync" => {
-                if act.operands().any(|a| a.role == Role::Take && (above(&a.text) || here(&a.text))) {
-                    facts.effects.insert("delete_found");
-                }
+            "rsync" if act.operands().any(|a| a.role == Role::Take && (above(&a.text) || here(&a.text))) => {
+                facts.effects.insert("delete_found");
             }
             _ => {}
         }
@@ -194,9 +192,7 @@ fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts)
         let text = arg.text.as_str();
         if arg.unknown && lister {
             facts.effects.insert("delete_found");
-        } else if deep && (above(text) || here(text) || (arg.unknown && bare_unknown(text))) {
-            facts.effects.insert("destroy_system");
-        } else if matches!(squeezed(text).as_str(), "/*" | "~/*" | "~/.*")
+        } else if (deep && (above(text) || here(text) || (arg.unknown && bare_unknown(text))))
             || (text.ends_with('*') && above(text))
         {
             facts.effects.insert("destroy_system");

@@ -83,15 +83,15 @@ pub(super) fn secret(path: &str) -> bool {
         && !["config", "known_hosts", "known_hosts.old", "environment"].contains(&name)
         && !name.ends_with(".pub")
         && name != "authorized_keys";
-    let folder = |f: &&str| {
+    let folder = |f: &str| {
         let inside = f.trim_end_matches('/');
-        path.contains(*f) || path.ends_with(inside) || path.starts_with(inside.trim_start_matches('/'))
+        path.contains(f) || path.ends_with(inside) || path.starts_with(inside.trim_start_matches('/'))
     };
     in_ssh
         || path.ends_with(".ssh")
         || NAMES.contains(&name)
         || ENDS.iter().any(|e| path.ends_with(e))
-        || FOLDERS.iter().any(|f| folder(&f))
+        || FOLDERS.iter().any(|f| folder(f))
         || EXTENSIONS.iter().any(|e| name.ends_with(e))
         || path.starts_with("/proc/") && path.ends_with("/environ")
         || name.contains(['*', '?', '[']) && likely(&path, name)

@@ -69,7 +69,20 @@ fn said(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
 
 /// Notes the verbs of a text; whether all of them only show.
 fn statements(text: &str, facts: &mut ShellFacts) -> bool {
-    let mut plain = true;
+    // Two kinds of quotes, each of which may hide the other: which is text is not told then, and what is dangerous is
+    // looked for in all of it.
+    let mixed =
+        text.contains('\'') && (text.contains(['"', '`']) || text.contains("$$") || text.contains("\\'"));
+    let mut plain = !mixed && !text.contains("$$");
+    if mixed {
+        let upper = text.to_uppercase();
+        let words: Vec<&str> = upper.split_whitespace().collect();
+        for pair in words.windows(2) {
+            if let ["DROP", what @ ("TABLE" | "DATABASE" | "SCHEMA")] = pair {
+                facts.sql_verbs.insert(format!("DROP {what}"));
+            }
+        }
+    }
     for statement in split(text) {
         let upper = statement.to_uppercase();
         let words: Vec<&str> = upper
@@ -177,13 +190,10 @@ fn statements(text: &str, facts: &mut ShellFacts) -> bool {
         ];
         let sets = first == "PRAGMA" && statement.contains('=');
         let into = first == "SELECT" && has("INTO");
-        let known = (READS.contains(&first)
-            && !sets
-            && !into
-            && !words.iter().any(|w| calls.contains(w))
-            && !(first == "EXPLAIN" && has("ANALYZE") && !has("SELECT")))
-            || slashed
-            || dotted;
+        // It runs what it explains.
+        let runs = first == "EXPLAIN" && has("ANALYZE") && !has("SELECT");
+        let acts = sets || into || runs || words.iter().any(|w| calls.contains(w));
+        let known = (READS.contains(&first) && !acts) || slashed || dotted;
         // A command of the shell behind a statement.
         let behind = words.iter().skip(1).any(|w| w.contains('\\')) && !slashed;
         plain &= known && !behind;

@@ -5,6 +5,8 @@
 //! the `effects` beside this; what a project's own scripts and builds do is not read at all.
 
 mod apply;
+mod finish;
+mod sed;
 mod special;
 mod table;
 
