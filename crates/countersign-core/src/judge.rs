@@ -394,12 +394,15 @@ fn blocked(facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Ju
         let hit = |patterns: &[PathPattern]| {
             patterns.iter().find(|p| forms.iter().any(|form| meets(p, form))).map(|p| p.text().to_owned())
         };
-        if hit(&settings.protected).is_some() {
+        if hit(&settings.own).is_some() {
             return Some(refuse_path(
                 path,
                 "write_gate_config",
                 "belongs to countersign or to a client's settings",
             ));
+        }
+        if let Some(pattern) = hit(&settings.protected) {
+            return Some(refuse_path(path, "protected_path", &format!("is protected by `{pattern}`")));
         }
         if let Some(pattern) = hit(&settings.blocked) {
             return Some(refuse_path(path, "blocked_path", &format!("is blocked by `{pattern}`")));

@@ -363,7 +363,7 @@ impl Gate {
     pub async fn granted(&self, call: &ToolCall) -> Result<bool, StoreError> {
         let Some(book) = self.rulebook() else { return Ok(false) };
         let settings = book.settings();
-        let facts = Facts::of(call, settings.home.as_deref());
+        let facts = Facts::of(call, &settings.ground);
         let ledger = self.store.ledger(&self.key(call, &facts)).await?;
         let judged = self.judged(call, &facts, &ledger);
         // A yes that is not spent yet belongs to a call that the hook has not seen.
@@ -451,8 +451,8 @@ impl Gate {
     async fn walk(&self, call: &ToolCall, by: &Asking<'_>) -> (Answered, Option<Permit>) {
         let patience = by.patience;
         let started = self.clock.elapsed();
-        let home = self.rulebook().and_then(|b| b.settings().home.as_deref());
-        let facts = Facts::of(call, home);
+        let ground = self.rulebook().map(|b| b.settings().ground.clone()).unwrap_or_default();
+        let facts = Facts::of(call, &ground);
         let mut held: Option<Back> = None;
         loop {
             let round = self.round(call, &facts, held, by).await;
@@ -858,6 +858,10 @@ impl Gate {
                 ("agent_id", parts.agent_id.as_ref().and_then(|a| text(&clean_line(a, 128)))),
                 ("tool_name", text(&clean_line(call.tool(), 200))),
                 ("tier", facts.as_ref().ok().and_then(|f| word(f.tier.as_str()))),
+                (
+                    "tier_because",
+                    facts.as_ref().ok().and_then(|f| text(&clean_line(f.tier_because.as_deref()?, 300))),
+                ),
                 ("verdict", word(judgement.verdict.as_str())),
                 ("decision", word(decision)),
                 ("code", code),

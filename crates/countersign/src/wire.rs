@@ -96,7 +96,7 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     // The store opens on a thread of its own; reading the rules meanwhile is a quarter of a hook's time saved.
     let reading = async {
         let (Ok(layer), Some(settings)) = (&layer, &settings) else { return None };
-        Some(Rulebook::load(layer.policy(), settings.rules.clone()))
+        Some(Rulebook::load([settings.policy.clone(), layer.policy()].concat(), settings.rules.clone()))
     };
     let (opened, read) = tokio::join!(SqliteStore::open(options), reading);
     let sqlite = opened?;

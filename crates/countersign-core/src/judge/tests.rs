@@ -44,7 +44,7 @@ struct Case {
 
 fn case(tool: &str, args: &str, settings: RuleSettings) -> Case {
     let call = call(tool, args);
-    let facts = Facts::of(&call, Some("/home/ana"));
+    let facts = Facts::of(&call, &crate::facts::ground::Ground::at_home(Some("/home/ana")));
     let ledger = quiet(&facts);
     Case { call, facts, ledger, book: book("", settings) }
 }
@@ -117,7 +117,7 @@ fn the_order_is_pinned() {
     assert_eq!(c.says(), ("deny", Step::Paths));
     let with = |c: Case, line: &str| {
         let call = call("Bash", &Json::object([("command", Json::str(line))]).canonical());
-        let facts = Facts::of(&call, None);
+        let facts = Facts::of(&call, &Default::default());
         let mut next = Case { ledger: quiet(&facts), call, facts, book: c.book };
         next.ledger.permits_last_minute = 1;
         next

@@ -68,6 +68,7 @@ impl Rulebook {
         let facts = Facts {
             class: crate::facts::tools::ToolClass::Shell,
             tier: crate::facts::tools::Tier::Write,
+            tier_because: None,
             shell: Some(crate::facts::shell::ShellFacts::read("true")),
             command_forms: vec!["true".to_owned()],
             writes: vec!["/probe".to_owned()],
@@ -248,7 +249,7 @@ mod tests {
 
     fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
         let call = call(tool, args);
-        let facts = Facts::of(&call, None).unwrap();
+        let facts = Facts::of(&call, &Default::default()).unwrap();
         book("", settings()).evaluate(set, &call, &facts).unwrap()
     }
 
@@ -288,7 +289,7 @@ mod tests {
         assert_eq!(raw::answer(policies, &input), (true, vec!["base_permit".to_owned()], 1));
         let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
         let call = call("Bash", r#"{"command":"ls"}"#);
-        let facts = Facts::of(&call, None).unwrap();
+        let facts = Facts::of(&call, &Default::default()).unwrap();
         let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts).unwrap_err();
         assert_eq!(error.rules, ["f"]);
     }

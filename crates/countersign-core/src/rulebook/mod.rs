@@ -272,6 +272,9 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
     parts.extend(s.blocked.iter().map(|p| format!("blocked {p:?}").into()));
+    parts.extend(s.ground.tiers.iter().map(|t| format!("tier {} {}", t.pattern, t.tier.as_str()).into()));
+    parts.extend(s.ground.tools.iter().map(|t| format!("tool {t:?}").into()));
+    parts.extend(s.own.iter().map(|p| format!("own {p:?}").into()));
     parts.extend(s.protected.iter().map(|p| format!("protected {p:?}").into()));
     for (set, source) in operator {
         parts.push(set.as_str().into());

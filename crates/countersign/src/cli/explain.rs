@@ -107,7 +107,7 @@ impl Explain {
             complain("no rulebook is in force: every call is refused with code=policy_invalid");
             return Ok(exit::FAILED);
         };
-        let facts = countersign_core::facts::Facts::of(&call, book.settings().home.as_deref());
+        let facts = countersign_core::facts::Facts::of(&call, &book.settings().ground);
         // A ledger of its own: nothing happened, and paths are what they say, but for links followed here.
         let paths = facts.iter().flat_map(|f| f.paths.iter());
         let resolved =

@@ -89,6 +89,13 @@ pub const KEYS: &[Key] = &[
         "[\".env\", \".env.*\"]",
         "paths no agent may touch; lists of all layers add up",
     ),
+    key(
+        "paths.protected",
+        Kind::Texts,
+        "[\".husky/\", \".gitconfig\", \".config/git/\"]",
+        "paths no agent may write, beside ours and the clients' settings; lists of all layers add up",
+    ),
+    key("paths.protected_relax", Kind::Texts, "[]", "entries that are taken off `paths.protected`"),
     key("rules.disable", Kind::Texts, "[]", "soft rules that are switched off"),
     key(
         "rules.scope_match",
