@@ -222,7 +222,7 @@ fn watched(decided: Judgement, book: &Rulebook, ledger: &Ledger) -> Judgement {
 fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) -> Judgement {
     let settings = book.settings();
     // J7
-    match book.evaluate(RuleSet::Hard, call, facts) {
+    match book.evaluate(RuleSet::Hard, call, facts, &ledger.resolved) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
         Ok(hits) if !hits.is_empty() => {
             let reason = told("Hard-deny", &hits, book);
@@ -274,7 +274,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return recent(refusal, Step::RecentInput, None);
     }
     // J12
-    let hits = match book.evaluate(RuleSet::Soft, call, facts) {
+    let hits = match book.evaluate(RuleSet::Soft, call, facts, &ledger.resolved) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Soft, clean_line(&e.to_string(), 300)),
         Ok(hits) => hits,
     };

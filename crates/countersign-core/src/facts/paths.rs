@@ -205,7 +205,7 @@ fn segment(pattern: &str, value: &str) -> bool {
 
 /// Case and compatibility folding, invisible characters removed, trailing dots and blanks of segments dropped: two
 /// spellings that some file system takes for one file become one text.
-fn fold(path: &str) -> String {
+pub(crate) fn fold(path: &str) -> String {
     let text: String = path.nfkc().flat_map(char::to_lowercase).filter(|c| !is_ignorable(*c)).collect();
     text.split('/')
         .map(|s| if s == "." || s == ".." { s } else { s.trim_end_matches(['.', ' ']) })

@@ -344,7 +344,6 @@ fn paths_mean_files() {
         "grep -r x ~/.local/state",
         "git clone ./evil .claude",
         "tree -no.claude/settings.json",
-        "echo x > ~/.gitconfig",
         "rm -rf .codex",
         "echo x > .codex/hooks.json",
         "echo x >> /home/ana/.codex/config.toml",
@@ -356,6 +355,11 @@ fn paths_mean_files() {
     ] {
         let j = bash(line).judge();
         assert_eq!((j.step, j.rules), (Step::Paths, vec!["write_gate_config".to_owned()]), "{line}");
+    }
+    for line in ["echo x > ~/.gitconfig", "cp x .husky/pre-push", "rm -r .husky", "tee ~/.config/git/config"]
+    {
+        let j = bash(line).judge();
+        assert_eq!((j.step, j.rules), (Step::Paths, vec!["protected_path".to_owned()]), "{line}");
     }
     for line in
         ["cat ab://../.env", "grep -f.env x", "cat .en?", "cp /proc/self/cwd/x y", "cat /proc/77/root/etc/x"]

@@ -4,9 +4,11 @@
 //! in JSON as references, so agent text must not reach its JSON reader. Here any reported error ends the evaluation
 //! as a fault (INV-9), and contexts are built from typed values only (dependencies.md 3.2).
 
+use super::slices::{Kind, Slices};
 use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
-use crate::facts::Facts;
+use crate::facts::{Facts, paths};
+use crate::ledger::Resolved;
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityTypeName, EntityUid, PolicySet, Request,
     RestrictedExpression,
@@ -47,9 +49,26 @@ enum Action<'a> {
     Bash(&'a str),
 }
 
+impl Action<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Action::Invoke => Kind::Invoke,
+            Action::Write(_) => Kind::Write,
+            Action::Bash(_) => Kind::Bash,
+        }
+    }
+}
+
 impl Rulebook {
-    /// The rules of a set that match a call.
-    pub fn evaluate(&self, set: RuleSet, call: &ToolCall, facts: &Facts) -> Result<Hits, EvalError> {
+    /// The rules of a set that match a call. `resolved` says what the call's paths really name; a form of a path can
+    /// only add a hit.
+    pub fn evaluate(
+        &self,
+        set: RuleSet,
+        call: &ToolCall,
+        facts: &Facts,
+        resolved: &[Resolved],
+    ) -> Result<Hits, EvalError> {
         let parts = call.parts();
         let seen = Seen {
             repo: &self.settings().repo,
@@ -60,7 +79,7 @@ impl Rulebook {
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             facts,
         };
-        self.ask_all(set, &seen)
+        self.ask_all(set, &seen, &written(facts, resolved))
     }
 
     /// Evaluates every action in both sets once, on a call without anything special about it.
@@ -85,30 +104,56 @@ impl Rulebook {
             server_request: "",
             facts: &facts,
         };
-        self.ask_all(RuleSet::Hard, &seen)?;
-        self.ask_all(RuleSet::Soft, &seen).map(|_| ())
+        // A rule for one tool alone is asked in the name of that tool.
+        for set in [RuleSet::Hard, RuleSet::Soft] {
+            let writes = written(&facts, &[]);
+            self.ask_all(set, &seen, &writes)?;
+            for tool in self.slices(set).tools() {
+                self.ask_all(set, &Seen { tool, principal: seen.principal.clone(), ..seen }, &writes)?;
+            }
+        }
+        Ok(())
     }
 
-    fn ask_all(&self, set: RuleSet, seen: &Seen<'_>) -> Result<Hits, EvalError> {
-        let mut actions = vec![Action::Invoke];
-        let writes = seen.facts.write_forms();
-        actions.extend(writes.iter().map(|p| Action::Write(p)));
-        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
-        let policies = match set {
+    fn slices(&self, set: RuleSet) -> &Slices {
+        match set {
             RuleSet::Hard => &self.hard,
             RuleSet::Soft => &self.soft,
-        };
+        }
+    }
+
+    fn ask_all(&self, set: RuleSet, seen: &Seen<'_>, writes: &[String]) -> Result<Hits, EvalError> {
+        let mut actions = vec![Action::Invoke];
+        actions.extend(writes.iter().map(|p| Action::Write(p)));
+        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
+        let slices = self.slices(set);
         let mut hits: Hits = Vec::new();
         for action in &actions {
-            for id in ask(policies, seen, action)? {
-                if !hits.contains(&id) {
-                    hits.push(id);
+            for policies in slices.for_request(action.kind(), seen.tool) {
+                for id in ask(policies, seen, action)? {
+                    if !hits.contains(&id) {
+                        hits.push(id);
+                    }
                 }
             }
         }
         hits.sort_by_key(|id| self.order(id));
         Ok(hits)
     }
+}
+
+/// Every spelling of the written paths that rules are tried on: as given, absolute, as the machine resolves it, and
+/// each in the one spelling that file systems without case take for it.
+fn written(facts: &Facts, resolved: &[Resolved]) -> Vec<String> {
+    let mut forms = facts.write_forms();
+    let real = |form: &String| resolved.iter().find(|r| r.asked == *form)?.real.clone();
+    let reals: Vec<String> = forms.iter().filter_map(real).collect();
+    forms.extend(reals);
+    let folded: Vec<String> = forms.iter().map(|f| paths::fold(f)).collect();
+    forms.extend(folded);
+    let mut seen = std::collections::HashSet::new();
+    forms.retain(|f| seen.insert(f.clone()));
+    forms
 }
 
 static TOOL: OnceLock<Option<EntityTypeName>> = OnceLock::new();
@@ -124,10 +169,11 @@ fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hit
         Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id)))
     };
     // User text must never become an entity id, so files and commands are sentinels; tool names are bounded.
-    let (name, resource) = match action {
-        Action::Invoke => ("invoke_tool", uid(&TOOL, "Agent::Tool", seen.tool)?),
-        Action::Write(_) => ("write_file", uid(&FILE, "Agent::File", "file")?),
-        Action::Bash(_) => ("execute_bash", uid(&BASH, "Agent::BashCommand", "command")?),
+    let name = action.kind().action();
+    let resource = match action {
+        Action::Invoke => uid(&TOOL, "Agent::Tool", seen.tool)?,
+        Action::Write(_) => uid(&FILE, "Agent::File", "file")?,
+        Action::Bash(_) => uid(&BASH, "Agent::BashCommand", "command")?,
     };
     let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
     let request = Request::new(
@@ -250,7 +296,7 @@ mod tests {
     fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
         let call = call(tool, args);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        book("", settings()).evaluate(set, &call, &facts).unwrap()
+        book("", settings()).evaluate(set, &call, &facts, &[]).unwrap()
     }
 
     fn bash(set: RuleSet, line: &str) -> Hits {
@@ -290,8 +336,100 @@ mod tests {
         let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
         let call = call("Bash", r#"{"command":"ls"}"#);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts).unwrap_err();
+        let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts, &[]).unwrap_err();
         assert_eq!(error.rules, ["f"]);
+    }
+
+    /// Rules on files see every form of a path: as given, absolute, folded, and what a link leads to.
+    #[test]
+    fn rules_on_files() {
+        let write = |path: &str, real: Option<&str>| {
+            let args = crate::json::Json::object([("file_path", crate::json::Json::str(path))]).canonical();
+            let call = call("Write", &args);
+            let facts = Facts::of(&call, &crate::facts::ground::Ground::at_home(Some("/home/ana"))).unwrap();
+            let resolved = facts.writes.iter().map(|asked| Resolved {
+                asked: asked.clone(),
+                real: real.map(str::to_owned),
+                identity: None,
+            });
+            let resolved: Vec<Resolved> = resolved.collect();
+            book("", settings()).evaluate(RuleSet::Soft, &call, &facts, &resolved).unwrap()
+        };
+        for (path, rule) in [
+            (".github/workflows/ci.yml", "write_ci_files"),
+            ("a/../.GitHub/Workflows/CI.yml", "write_ci_files"),
+            ("Jenkinsfile", "write_ci_files"),
+            ("~/.bashrc", "write_startup_files"),
+            ("/home/ana/.ssh/authorized_keys", "write_startup_files"),
+            ("/etc/cron.d/x", "write_startup_files"),
+            ("~/Library/LaunchAgents/x.plist", "write_startup_files"),
+            (".pre-commit-config.yaml", "write_hook_files"),
+            (".env", "write_env_files"),
+            ("aws/credentials", "write_credentials"),
+        ] {
+            assert_eq!(write(path, None), [rule], "{path}");
+        }
+        assert_eq!(write("notes", Some("/home/ana/.zshrc")), ["write_startup_files"]);
+        for path in
+            [".github/CODEOWNERS", "src/bashrc.rs", "docs/ci.yml", "workflows/ci.yml", "ssh/config.rs"]
+        {
+            assert!(write(path, Some("/home/ana/shop/x")).is_empty(), "{path}");
+        }
+    }
+
+    /// Whatever a rule's scope says, the slices find what the whole set would.
+    #[test]
+    fn slices_lose_nothing() {
+        let tool = |name: &str| format!("resource == Agent::Tool::\"{name}\"");
+        let action = |a: &str| format!("action == Agent::Action::\"{a}\"");
+        let mut text = String::new();
+        let mut rules = 0;
+        for action in [
+            "action".to_owned(),
+            action("invoke_tool"),
+            action("write_file"),
+            action("execute_bash"),
+            "action in [Agent::Action::\"write_file\", Agent::Action::\"execute_bash\"]".to_owned(),
+        ] {
+            for resource in
+                ["resource".to_owned(), tool("Write"), tool("Bash"), "resource is Agent::Tool".to_owned()]
+            {
+                for principal in ["principal", "principal == Agent::TaskAgent::\"claude-code\""] {
+                    text.push_str(&format!("@rule_id(\"r{rules}\") @tier(\"soft\") @severity(\"low\") forbid ({principal}, {action}, {resource});\n"));
+                    rules += 1;
+                }
+            }
+        }
+        let book = book(&text, settings());
+        for (tool, args) in [
+            ("Write", r#"{"file_path":"a"}"#),
+            ("Bash", r#"{"command":"ls > b"}"#),
+            ("Read", r#"{"file_path":"a"}"#),
+            ("mcp__x__Write", r#"{"path":"a"}"#),
+        ] {
+            let call = call(tool, args);
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let found = book.evaluate(RuleSet::Soft, &call, &facts, &[]).unwrap();
+            let seen = Seen {
+                repo: "",
+                principal: "p".to_owned(),
+                client: call.parts().session.client.as_str(),
+                sub_agent: false,
+                tool,
+                server_request: "",
+                facts: &facts,
+            };
+            let writes = written(&facts, &[]);
+            let mut actions = vec![Action::Invoke];
+            actions.extend(writes.iter().map(|p| Action::Write(p)));
+            actions.extend(facts.command_forms.iter().map(|c| Action::Bash(c)));
+            let mut whole: Hits =
+                actions.iter().flat_map(|a| ask(book.soft.all(), &seen, a).unwrap()).collect();
+            whole.sort_by_key(|id| book.order(id));
+            whole.dedup();
+            assert_eq!(found, whole, "{tool}");
+            assert!(!found.is_empty());
+        }
     }
 
     /// Agent JSON never reaches Cedar's JSON reader: references and huge numbers in arguments mean nothing.

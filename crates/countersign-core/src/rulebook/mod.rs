@@ -2,12 +2,13 @@
 //!
 //! Two sets, evaluated apart: hard rules that nothing lifts and soft rules that a person may. Built-ins come first,
 //! then the level's generated rules, then the operator's. A rulebook is swapped whole, never changed. `read` turns
-//! text into rules, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
+//! text into rules, `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
 
 mod eval;
 mod problem;
 mod read;
 pub mod settings;
+mod slices;
 
 pub use eval::{EvalError, Hits};
 pub use problem::{PolicyProblem, PolicyText};
@@ -17,8 +18,9 @@ use crate::approval::Severity;
 use crate::cleanse::Clean;
 use crate::digest::Digest;
 use crate::facts::tools::Tier;
-use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Schema, ValidationMode, Validator};
 use settings::{AskOrDeny, Level, RuleSettings, ScopeMatch};
+use slices::Slices;
 use std::collections::HashMap;
 
 /// The engine's version, part of what a validated rulebook is remembered under.
@@ -89,8 +91,8 @@ impl Rule {
 
 /// Everything in force for a call.
 pub struct Rulebook {
-    hard: PolicySet,
-    soft: PolicySet,
+    hard: Slices,
+    soft: Slices,
     rules: Vec<Rule>,
     index: HashMap<String, usize>,
     settings: RuleSettings,
@@ -116,8 +118,8 @@ impl Rulebook {
             return Err(problems);
         }
         let mut book = Rulebook {
-            hard: PolicySet::new(),
-            soft: PolicySet::new(),
+            hard: Slices::default(),
+            soft: Slices::default(),
             rules: Vec::new(),
             index: HashMap::new(),
             digest: digest(&operator, &settings),
@@ -160,7 +162,8 @@ impl Rulebook {
         let read = read::read(source, set, built_in);
         problems.extend(read.problems);
         for (rule, policy) in read.rules {
-            if rule.id != BASE_PERMIT {
+            let permit = rule.id == BASE_PERMIT;
+            if !permit {
                 if let Some(other) = self.rule(&rule.id) {
                     let what = format!("`{}` is already the id of a rule in {}", rule.id, other.file);
                     let at =
@@ -180,7 +183,7 @@ impl Rulebook {
                 RuleSet::Hard => &mut self.hard,
                 RuleSet::Soft => &mut self.soft,
             };
-            if let Err(e) = target.add(policy) {
+            if let Err(e) = target.add(policy, permit) {
                 problems.push(PolicyProblem::new(source, (0, 1), e.to_string(), "report this"));
             }
         }
@@ -203,7 +206,7 @@ impl Rulebook {
         };
         let validator = Validator::new(schema);
         for set in [&self.hard, &self.soft] {
-            for error in validator.validate(set, ValidationMode::Strict).validation_errors() {
+            for error in validator.validate(set.all(), ValidationMode::Strict).validation_errors() {
                 let id = error.policy_id().to_string();
                 let rule = self.rule(&id);
                 let source = source(rule.map_or("built-in", |r| r.file.as_str()));
