@@ -857,6 +857,7 @@ impl Gate {
                 ("principal", text(&clean_line(&parts.principal.id(), 256))),
                 ("agent_id", parts.agent_id.as_ref().and_then(|a| text(&clean_line(a, 128)))),
                 ("tool_name", text(&clean_line(call.tool(), 200))),
+                ("cwd", parts.cwd.as_ref().and_then(|cwd| text(&clean_line(cwd, 4_096)))),
                 ("tier", facts.as_ref().ok().and_then(|f| word(f.tier.as_str()))),
                 (
                     "tier_because",

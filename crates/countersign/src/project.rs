@@ -77,21 +77,7 @@ impl Project {
 
     /// Reads what a person accepts of a project: its configuration and policy files.
     pub fn read(&self) -> anyhow::Result<Layer> {
-        let read = |name: &str| -> anyhow::Result<Option<String>> {
-            let path = self.folder().join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => Ok(Some(text)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-            }
-        };
-        Ok(Layer {
-            config: read("config.toml")?,
-            hard: read("policy/hard.cedar")?,
-            soft: read("policy/soft.cedar")?,
-            servers: read("servers.toml")?,
-            folder: self.folder(),
-        })
+        Layer::read(&self.folder())
     }
 
     /// `owner/name` of the remote `origin`, read from the repository's configuration file; empty when there is none.
@@ -155,6 +141,30 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Reads the files of a folder that is, or is to become, a project's `.countersign`.
+    pub fn read(folder: &Path) -> anyhow::Result<Layer> {
+        let read = |name: &str| -> anyhow::Result<Option<String>> {
+            let path = folder.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Ok(Some(text)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+            }
+        };
+        Ok(Layer {
+            config: read("config.toml")?,
+            hard: read("policy/hard.cedar")?,
+            soft: read("policy/soft.cedar")?,
+            servers: read("servers.toml")?,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// The folder it was read from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What is pinned: every file with its name and length in front, so that text cannot move between files.
     pub fn pin(&self) -> Pin {
         let mut text = String::new();

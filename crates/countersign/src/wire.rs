@@ -2,13 +2,14 @@
 //! looking for a way round the gate.
 
 use crate::clock::SystemClock;
-use crate::config::{Files, Settings};
+use crate::config::Settings;
 use crate::person;
 use crate::places::Places;
 use crate::project::{Layer, Project};
+use crate::rules::{self, Problems};
 use countersign_core::cleanse::clean_line;
 use countersign_core::digest::MacKey;
-use countersign_core::rulebook::{ENGINE, Rulebook};
+use countersign_core::rulebook::ENGINE;
 use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{Downstream, Pin, PinKind, Store};
 use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
@@ -51,7 +52,7 @@ pub struct Wired {
     /// How the project's files stand to what was accepted.
     pub acceptance: Acceptance,
     /// Every problem of configuration and policy, ready to be shown.
-    pub problems: Vec<miette::Report>,
+    pub problems: Problems,
     /// Remarks that stop nothing.
     pub warnings: Vec<String>,
     leave: Box<dyn FnOnce() -> Leaving + Send>,
@@ -69,19 +70,11 @@ impl Wired {
 /// does not load or is not accepted opens as a gate that refuses every call and says why.
 pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     let layer = project.read();
-    let files = match &layer {
-        Ok(layer) => Files::read(places, Some((&project, layer))),
-        Err(_) => Files::read(places, None),
-    };
-    let mut problems: Vec<miette::Report> = Vec::new();
-    let settings = match files.map(|f| f.mean(places, &project)) {
-        Ok(Ok(settings)) => Some(settings),
-        Ok(Err(found)) => {
-            problems.extend(found.into_iter().map(miette::Report::new));
-            None
-        }
-        Err(e) => {
-            problems.push(miette::miette!("{e}"));
+    let mut problems: Problems = Vec::new();
+    let settings = match rules::settings(layer.as_ref().ok(), places, &project) {
+        Ok(settings) => Some(settings),
+        Err(found) => {
+            problems.extend(found);
             None
         }
     };
@@ -96,18 +89,18 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     // The store opens on a thread of its own; reading the rules meanwhile is a quarter of a hook's time saved.
     let reading = async {
         let (Ok(layer), Some(settings)) = (&layer, &settings) else { return None };
-        Some(Rulebook::load([settings.policy.clone(), layer.policy()].concat(), settings.rules.clone()))
+        Some(rules::rulebook(layer.policy(), settings))
     };
     let (opened, read) = tokio::join!(SqliteStore::open(options), reading);
     let sqlite = opened?;
     let acceptance = acceptance(&sqlite, &layer).await;
     let book = match read {
         Some(Ok((loaded, remarks))) => {
-            warnings.extend(remarks.iter().map(|w| w.to_string()));
+            warnings.extend(remarks);
             Some(loaded)
         }
         Some(Err(found)) => {
-            problems.extend(found.into_iter().map(miette::Report::new));
+            problems.extend(found);
             None
         }
         None => None,

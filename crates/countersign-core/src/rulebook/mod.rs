@@ -2,9 +2,10 @@
 //!
 //! Two sets, evaluated apart: hard rules that nothing lifts and soft rules that a person may. Built-ins come first,
 //! then the level's generated rules, then the operator's. A rulebook is swapped whole, never changed. `read` turns
-//! text into rules, `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
+//! text into rules (`legacy` what has no annotations yet), `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
 
 mod eval;
+mod legacy;
 mod problem;
 mod read;
 pub mod settings;
@@ -240,6 +241,17 @@ impl Rulebook {
     /// A rule by its id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.index.get(id).and_then(|at| self.rules.get(*at))
+    }
+
+    /// A rule's text, as Cedar writes it.
+    pub fn text(&self, id: &str) -> Option<String> {
+        let id = cedar_policy::PolicyId::new(id);
+        [&self.hard, &self.soft].iter().find_map(|set| set.all().policy(&id)).map(|p| p.to_string())
+    }
+
+    /// Makes rules from before annotations soft rules with ids of their own; text that has annotations is refused.
+    pub fn wrap_legacy(file: &str, text: &str) -> Result<String, PolicyProblem> {
+        legacy::wrap(file, text)
     }
 
     /// The settings in force.

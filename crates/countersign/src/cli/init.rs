@@ -176,7 +176,7 @@ impl Init {
         let mut remarks = Vec::new();
         // Configuration that does not load now would refuse every call afterwards.
         let layer = project.read()?;
-        let files = Files::read(&cx.places, (!self.force).then_some((project, &layer)))?;
+        let files = Files::read(&cx.places, (!self.force).then_some(&layer))?;
         let meant = match files.mean(&cx.places, project) {
             Ok(meant) => meant,
             Err(found) => return Ok(Err(does_not_load(found))),

@@ -74,7 +74,7 @@ pub struct Files {
 
 impl Files {
     /// Reads the layers' files; a file that is not there is an empty layer, one that cannot be read is an error.
-    pub fn read(places: &Places, project: Option<(&Project, &Layer)>) -> anyhow::Result<Files> {
+    pub fn read(places: &Places, layer: Option<&Layer>) -> anyhow::Result<Files> {
         let read = |folder: &std::path::Path| -> anyhow::Result<Option<(String, String)>> {
             let path = folder.join("config.toml");
             match std::fs::read_to_string(&path) {
@@ -83,8 +83,8 @@ impl Files {
                 Err(e) => Err(anyhow::anyhow!("cannot read {}: {e}", path.display())),
             }
         };
-        let project = project.and_then(|(project, layer)| {
-            let file = project.folder().join("config.toml").display().to_string();
+        let project = layer.and_then(|layer| {
+            let file = layer.folder().join("config.toml").display().to_string();
             layer.config.clone().map(|text| (file, text))
         });
         Ok(Files { organization: read(&places.system)?, user: read(&places.config)?, project })
