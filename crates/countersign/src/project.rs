@@ -160,6 +160,32 @@ impl Layer {
         })
     }
 
+    /// The layer that a pin holds the text of; `None` where the text is not one of ours.
+    pub fn of_pin(pin: &Pin, folder: PathBuf) -> Option<Layer> {
+        let mut layer = Layer { config: None, hard: None, soft: None, servers: None, folder };
+        let mut rest = pin.text.as_str();
+        while !rest.is_empty() {
+            let (head, behind) = rest.strip_prefix("== ")?.split_once('\n')?;
+            let (name, length) = head.rsplit_once(' ')?;
+            let length: usize = length.parse().ok()?;
+            let slot = match name {
+                "config.toml" => &mut layer.config,
+                "policy/hard.cedar" => &mut layer.hard,
+                "policy/soft.cedar" => &mut layer.soft,
+                "servers.toml" => &mut layer.servers,
+                _ => return None,
+            };
+            *slot = Some(behind.get(..length)?.to_owned());
+            rest = behind.get(length..)?.strip_prefix('\n')?;
+        }
+        (layer.pin().digest == pin.digest).then_some(layer)
+    }
+
+    /// A layer in which nothing is said.
+    pub fn empty(folder: PathBuf) -> Layer {
+        Layer { config: None, hard: None, soft: None, servers: None, folder }
+    }
+
     /// The folder it was read from.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -236,6 +262,13 @@ mod tests {
             servers: None,
             folder: PathBuf::new(),
         };
+        for one in [layer(Some("a\n== x 1\n"), Some("é")), layer(None, Some("")), layer(None, None)] {
+            let pin = one.pin();
+            let back = Layer::of_pin(&pin, PathBuf::new()).unwrap();
+            assert_eq!((back.hard, back.soft, back.config), (one.hard, one.soft, one.config));
+            let text = pin.text.replace('a', "b");
+            assert!(text == pin.text || Layer::of_pin(&Pin { text, ..pin }, PathBuf::new()).is_none());
+        }
         assert_ne!(layer(Some("a"), None).pin().digest, layer(None, Some("a")).pin().digest);
         assert_ne!(layer(Some(""), None).pin().digest, layer(None, None).pin().digest);
     }

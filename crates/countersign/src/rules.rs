@@ -10,7 +10,17 @@ pub type Problems = Vec<miette::Report>;
 
 /// What configuration means with this layer as the project's.
 pub fn settings(layer: Option<&Layer>, places: &Places, project: &Project) -> Result<Settings, Problems> {
-    match Files::read(places, layer).map(|files| files.mean(places, project)) {
+    settings_of(layer, places, project, true)
+}
+
+/// The same; a repository that is not `known` gets nothing of what an operator says of the one it claims to be but rules.
+pub fn settings_of(
+    layer: Option<&Layer>,
+    places: &Places,
+    project: &Project,
+    known: bool,
+) -> Result<Settings, Problems> {
+    match Files::read(places, layer).map(|files| files.mean(places, project, known)) {
         Ok(Ok(settings)) => Ok(settings),
         Ok(Err(found)) => Err(found.into_iter().map(miette::Report::new).collect()),
         Err(e) => Err(vec![miette::miette!("{e}")]),

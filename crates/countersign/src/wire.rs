@@ -1,6 +1,7 @@
 //! Where the pieces are put together: the one file that names concrete stores and hands, and so the one to read when
 //! looking for a way round the gate.
 
+use crate::cli::show;
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::person;
@@ -9,9 +10,9 @@ use crate::project::{Layer, Project};
 use crate::rules::{self, Problems};
 use countersign_core::cleanse::clean_line;
 use countersign_core::digest::MacKey;
-use countersign_core::rulebook::ENGINE;
+use countersign_core::rulebook::{ENGINE, Rulebook, narrow};
 use countersign_gate::gate::{Book, Capture, Gate};
-use countersign_gate::seams::{Downstream, Pin, PinKind, Store};
+use countersign_gate::seams::{Downstream, PinKind, Store};
 use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
@@ -51,6 +52,8 @@ pub struct Wired {
     pub settings: Option<Settings>,
     /// How the project's files stand to what was accepted.
     pub acceptance: Acceptance,
+    /// What a person accepted of them; empty when nothing was.
+    pub accepted: Layer,
     /// Every problem of configuration and policy, ready to be shown.
     pub problems: Problems,
     /// Remarks that stop nothing.
@@ -67,7 +70,8 @@ impl Wired {
 }
 
 /// Opens a project: configuration, policy, pin, store. Only a store that cannot be opened is an error; a rulebook that
-/// does not load or is not accepted opens as a gate that refuses every call and says why.
+/// does not load opens as a gate that refuses every call and says why. Of files that nobody accepted only what narrows
+/// is in force (P-38).
 pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     let layer = project.read();
     let mut problems: Problems = Vec::new();
@@ -93,7 +97,18 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     };
     let (opened, read) = tokio::join!(SqliteStore::open(options), reading);
     let sqlite = opened?;
-    let acceptance = acceptance(&sqlite, &layer).await;
+    let (acceptance, accepted) = acceptance(&sqlite, &layer, &project).await;
+    let (read, settings) = match (read, &layer, settings, &acceptance) {
+        (Some(Ok(_)), Ok(found), Some(means), Acceptance::Never | Acceptance::Changed) => {
+            // A repository that nobody accepted may call itself whatever an operator has entries for.
+            let known = acceptance == Acceptance::Changed;
+            match narrowed(found, &means, (&accepted, known), places, &project) {
+                Ok((settings, book)) => (Some(Ok(book)), Some(settings)),
+                Err(problems) => (Some(Err(problems)), Some(means)),
+            }
+        }
+        (read, _, settings, _) => (read, settings),
+    };
     let book = match read {
         Some(Ok((loaded, remarks))) => {
             warnings.extend(remarks);
@@ -108,25 +123,20 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     if let Err(e) = &layer {
         problems.push(miette::miette!("{e:#}"));
     }
-    let root = countersign_core::facts::shell::quote(project.root_text());
-    let accept =
-        format!("a person must look at the files and run: countersign --project {root} trust accept project");
     let book = match (book, &acceptance) {
-        (Some(book), Acceptance::Accepted) => Book::InForce(Arc::new(book)),
-        (Some(_), Acceptance::Never) => {
-            invalid(&format!("the project's configuration was never accepted on this machine; {accept}"))
-        }
-        (Some(_), Acceptance::Changed) => {
-            invalid(&format!("the project's configuration or policy changed since it was accepted; {accept}"))
-        }
         (Some(_), Acceptance::Unknown(why)) => {
             invalid(&format!("the accepted configuration cannot be read: {why}"))
         }
+        (Some(book), _) => Book::InForce(Arc::new(book)),
         (None, _) => {
             let first = problems.first().map(|p| p.to_string()).unwrap_or_default();
             invalid(&format!("the configuration or policy does not load: {first}"))
         }
     };
+    if matches!(acceptance, Acceptance::Never | Acceptance::Changed) {
+        let accept = show::command(project.root_text(), "trust accept project");
+        warnings.push(format!("{NARROWED}; a person looks at the files and runs: {accept}"));
+    }
     let capture = settings.as_ref().map_or(Capture::Redacted, |s| s.capture);
     let store: Arc<dyn Store> = Arc::new(sqlite.clone());
     let gate = Gate::new(
@@ -138,23 +148,51 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         person::me().id(),
     );
     let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
-    Ok(Wired { gate, store, project, settings, acceptance, problems, warnings, leave })
+    Ok(Wired { gate, store, project, settings, acceptance, accepted, problems, warnings, leave })
 }
 
 fn invalid(why: &str) -> Book {
     Book::Invalid(clean_line(why, 480))
 }
 
-async fn acceptance(store: &dyn Store, layer: &anyhow::Result<Layer>) -> Acceptance {
+/// Said while files are in force that nobody accepted.
+const NARROWED: &str =
+    "the project's files are not what was accepted on this machine, so only what narrows of them is in force";
+
+/// The rulebook of files that nobody accepted: what was accepted before, made narrower by what they say.
+fn narrowed(
+    found: &Layer,
+    means: &Settings,
+    (accepted, known): (&Layer, bool),
+    places: &Places,
+    project: &Project,
+) -> Result<(Settings, (Rulebook, Vec<String>)), Problems> {
+    let before = rules::settings_of(Some(accepted), places, project, known)?;
+    let policy = narrow::policies(&accepted.policy(), &found.policy())
+        .map_err(|found| found.into_iter().map(miette::Report::new).collect::<Problems>())?;
+    let settings = Settings { rules: before.rules.clone().narrowed(&means.rules), ..before };
+    let book = rules::rulebook(policy, &settings)?;
+    Ok((settings, book))
+}
+
+async fn acceptance(
+    store: &dyn Store,
+    layer: &anyhow::Result<Layer>,
+    project: &Project,
+) -> (Acceptance, Layer) {
+    let nothing = || Layer::empty(project.folder());
     let layer = match layer {
         Ok(layer) => layer,
-        Err(e) => return Acceptance::Unknown(format!("{e:#}")),
+        Err(e) => return (Acceptance::Unknown(format!("{e:#}")), nothing()),
     };
     match store.pin(PinKind::Project, PROJECT_PIN).await {
-        Ok(None) => Acceptance::Never,
-        Ok(Some(Pin { digest, .. })) if digest == layer.pin().digest => Acceptance::Accepted,
-        Ok(Some(_)) => Acceptance::Changed,
-        Err(e) => Acceptance::Unknown(e.to_string()),
+        Ok(None) => (Acceptance::Never, nothing()),
+        Ok(Some(pin)) if pin.digest == layer.pin().digest => (Acceptance::Accepted, layer.clone()),
+        Ok(Some(pin)) => match Layer::of_pin(&pin, project.folder()) {
+            Some(accepted) => (Acceptance::Changed, accepted),
+            None => (Acceptance::Unknown("its text does not fit its digest".to_owned()), nothing()),
+        },
+        Err(e) => (Acceptance::Unknown(e.to_string()), nothing()),
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Two sets, evaluated apart: hard rules that nothing lifts and soft rules that a person may. Built-ins come first,
 //! then the level's generated rules, then the operator's. A rulebook is swapped whole, never changed. `read` turns
-//! text into rules (`legacy` what has no annotations yet), `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
+//! text into rules (`legacy` what has no annotations yet), `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `narrow` what
+//! counts of files that nobody accepted, `problem` says what is wrong where.
 
 mod eval;
 mod legacy;
+pub mod narrow;
 mod problem;
 mod read;
 pub mod settings;

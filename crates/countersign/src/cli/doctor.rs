@@ -185,10 +185,14 @@ async fn own_side(cx: &Context, project: &Project, report: &mut Report) -> Optio
     match &wired.acceptance {
         Acceptance::Accepted => report.ok("accepted", "configuration and rules are what a person accepted"),
         Acceptance::Never => {
-            report.fail("accepted", "never accepted on this machine, so every call is refused", accept)
+            report.warn("accepted", "never accepted on this machine: only what narrows is in force", accept)
         }
         Acceptance::Changed => {
-            report.fail("accepted", "changed since a person accepted them, so every call is refused", accept);
+            report.warn(
+                "accepted",
+                "changed since a person accepted them: only what narrows is in force",
+                accept,
+            );
         }
         Acceptance::Unknown(why) => report.fail("accepted", format!("it cannot be told: {why}"), accept),
     }

@@ -177,7 +177,7 @@ impl Init {
         // Configuration that does not load now would refuse every call afterwards.
         let layer = project.read()?;
         let files = Files::read(&cx.places, (!self.force).then_some(&layer))?;
-        let meant = match files.mean(&cx.places, project) {
+        let meant = match files.mean(&cx.places, project, true) {
             Ok(meant) => meant,
             Err(found) => return Ok(Err(does_not_load(found))),
         };

@@ -205,7 +205,23 @@ fn named(command: &[OsString]) -> String {
 
 /// The servers of `servers.toml` that are enabled, and of these the ones that may be started.
 async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Start>, Vec<Backend>)> {
-    let entries = entries(&wired.project)?;
+    let mut entries = entries(&wired.project)?;
+    if wired.acceptance != Acceptance::Accepted {
+        // How an entry is started has a pin of its own; what else it says could loosen, so it must be the accepted one.
+        let accepted = match &wired.accepted.servers {
+            Some(text) => servers::read("servers.toml", text).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let (same, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| accepted.contains(e));
+        for entry in other.iter().filter(|e| e.enabled) {
+            complain(&format!(
+                "countersign: the server `{}` is not what was accepted of servers.toml; look at it: {}",
+                entry.name,
+                super::show::command(wired.project.root_text(), "trust accept project")
+            ));
+        }
+        entries = same;
+    }
     let mut starts = Vec::new();
     let mut backends = Vec::new();
     if let Some(name) = only

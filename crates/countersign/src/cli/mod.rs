@@ -19,7 +19,7 @@ mod mode;
 mod pending;
 mod policy;
 mod report;
-mod show;
+pub mod show;
 mod status;
 mod trial;
 mod trust;

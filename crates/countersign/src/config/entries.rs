@@ -37,6 +37,13 @@ pub struct RepoEntry {
     pub policy: Vec<(RuleSet, PolicyText)>,
 }
 
+impl RepoEntry {
+    /// Whether it is about this repository; hosts take names of repositories without case.
+    pub fn is(&self, repo: &str) -> bool {
+        !repo.is_empty() && self.name.eq_ignore_ascii_case(repo)
+    }
+}
+
 /// Names of tables that hold entries.
 pub(super) const NAMES: [&str; 4] = ["allow", "tiers", "tools", "repo"];
 

@@ -90,8 +90,9 @@ impl Files {
         Ok(Files { organization: read(&places.system)?, user: read(&places.config)?, project })
     }
 
-    /// Puts the layers together. Every problem of every file is given.
-    pub fn mean(&self, places: &Places, project: &Project) -> Result<Settings, Vec<Problem>> {
+    /// Puts the layers together. Every problem of every file is given. What operators set for one repository counts
+    /// where the repository is `known` to be that one.
+    pub fn mean(&self, places: &Places, project: &Project, known: bool) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut layers: Vec<(LayerName, String, File)> = Vec::new();
         let files = [
@@ -106,11 +107,11 @@ impl Files {
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(mean(&layers, places, project)) } else { Err(problems) }
+        if problems.is_empty() { Ok(mean(&layers, places, project, known)) } else { Err(problems) }
     }
 }
 
-fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project) -> Settings {
+fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project, known: bool) -> Settings {
     let mut origins = BTreeMap::new();
     for key in keys::KEYS {
         if !key.default.is_empty() {
@@ -124,7 +125,7 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     let mut lists: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for (layer, file, said) in layers {
         // What an operator says of this very repository stands behind what the same file says of all.
-        let of_repo = said.repos.iter().filter(|r| !repo.is_empty() && r.name.eq_ignore_ascii_case(&repo));
+        let of_repo = said.repos.iter().filter(|r| known && r.is(&repo));
         for (name, (value, line)) in said.values.iter().chain(of_repo.flat_map(|r| r.values.iter())) {
             let tighter = match (*name, value, values.get(name)) {
                 ("gate.max_autonomy_level", Said::Text(new), Some(Said::Text(old))) => new < old,
@@ -225,11 +226,10 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     let allow: Vec<AllowEntry> = layers.iter().flat_map(|(_, _, file)| file.allow.iter().cloned()).collect();
     rules.allow = allow.iter().filter(|a| a.project == project.id).filter_map(standing).collect();
-    let of_repo = |r: &&entries::RepoEntry| !repo.is_empty() && r.name.eq_ignore_ascii_case(&repo);
     let policy = layers
         .iter()
         .flat_map(|(_, _, file)| file.repos.iter())
-        .filter(of_repo)
+        .filter(|r| r.is(&repo))
         .flat_map(|r| r.policy.iter().cloned())
         .collect();
     let hook_timeout_s = int("hooks.timeout_s").unwrap_or(3_630);
@@ -277,7 +277,7 @@ mod tests {
             user: file("user", &user.replace("THIS", &at.id)),
             project: file("project", project),
         };
-        files.mean(&places, &at).unwrap()
+        files.mean(&places, &at, true).unwrap()
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
             let at = Project::at(folder.path()).unwrap();
             let file = |name: &str, text: &str| Some((name.to_owned(), text.to_owned()));
             Files { organization: None, user: file("user", user), project: file("project", project) }
-                .mean(&places, &at)
+                .mean(&places, &at, true)
         };
         let elsewhere = read(user, "version = 1").unwrap();
         assert_eq!((elsewhere.rules.cap, elsewhere.policy.len()), (40, 0));
