@@ -24,3 +24,5 @@ mod memory;
 mod path;
 #[path = "gate/sim.rs"]
 mod sim;
+#[path = "gate/spellings.rs"]
+mod spellings;
