@@ -181,6 +181,12 @@ async fn own_side(cx: &Context, project: &Project, report: &mut Report) -> Optio
     for warning in &wired.warnings {
         report.warn("configuration", warning, verb("config show"));
     }
+    for pin in wired.settings.iter().flat_map(|s| &s.rules.ground.tiers) {
+        report.info(
+            "tiers",
+            format!("`{}` is pinned to {} because {}", pin.pattern, pin.tier.as_str(), pin.because),
+        );
+    }
     let accept = verb("trust accept project");
     match &wired.acceptance {
         Acceptance::Accepted => report.ok("accepted", "configuration and rules are what a person accepted"),
