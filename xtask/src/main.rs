@@ -13,6 +13,7 @@ mod arrows;
 mod bans;
 mod finding;
 mod needs;
+mod promises;
 mod test;
 mod tokens;
 
@@ -28,8 +29,9 @@ Commands:
   test     everything that must hold before a change lands, in the order that fails soonest
   long     the gateway's tests at full length: 100 000 frames, 25 killed gateways (two minutes)
   needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
-  tidy     arrows and bans together
+  tidy     arrows and bans together, and whether docs/promises.md is true
   arrows   who imports whom, read from every Cargo.toml
+  promises write docs/promises.md: which test shows which promise
   bans     what the sources may not name (clocks and files in core, SQL outside store, ...)
 
 Each command exits 1 when something was found, and says where and what to do.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["needs"] => needs::run(&root),
         ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),
+        ["promises"] => promises::write(&root),
         ["bans"] => finding::report("bans", bans::check(&root)),
         [] | ["--help" | "-h" | "help", ..] | [_, "--help" | "-h"] => {
             print!("{HELP}");

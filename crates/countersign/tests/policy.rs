@@ -84,6 +84,7 @@ fn proposals_are_checked() {
 
 /// The grid of principal and call at each level is a golden file: whoever changes a rule sees here what it changes.
 /// `countersign policy test crates/countersign/tests/policy/cases --grid` prints it.
+/// GINV-12.
 #[test]
 fn the_grid_is_golden() {
     let cases = files().join("cases");

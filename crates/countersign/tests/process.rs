@@ -339,6 +339,7 @@ fn the_hook_bounds_arguments() {
 }
 
 /// Faults of a hook are agreed ends: the blocking one before a call, none after it.
+/// GINV-57.
 #[test]
 fn hooks_fail_in_agreed_ways() {
     let ground = Ground::new();
@@ -362,6 +363,7 @@ fn hooks_fail_in_agreed_ways() {
 }
 
 /// P-38, P-4: an agent's repository can set variables for its processes; to hooks they mean nothing.
+/// GINV-58.
 #[test]
 fn the_environment_says_nothing_to_hooks() {
     let ground = Ground::new();
@@ -646,6 +648,7 @@ fn independent(log: &str) -> String {
 }
 
 /// P-3: configuration or policy that does not load refuses every call and says where, in every door.
+/// GINV-7, GINV-10.
 #[test]
 fn what_does_not_load_refuses_and_says_where() {
     let ground = Ground::new();
@@ -680,6 +683,7 @@ fn what_does_not_load_refuses_and_says_where() {
 
 /// P-38: files that nobody accepted can only narrow. What they forbid counts at once, what they loosen does not, and
 /// taking them away takes nothing away; the accepted text is what the store keeps.
+/// INV-22, GINV-8, GINV-10.
 #[test]
 fn files_that_nobody_accepted_only_narrow() {
     let ground = Ground::new();

@@ -206,6 +206,7 @@ mod tests {
     }
 
     /// Nothing but the secret changes.
+    /// GINV-42.
     #[test]
     fn the_rest_stays_byte_for_byte() {
         let text = r#"{ "jsonrpc":"2.0","id":1, "result":{"n":1e400,"big":12345678901234567890123,"s":"\ud800","k":1,"k":2,"t":"bearer of news"}}"#;
@@ -241,6 +242,7 @@ mod tests {
         assert!(!reply(r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"isError":true}}}"#, 999).failed);
     }
 
+    /// GINV-47.
     #[test]
     fn long_answers_keep_their_shape() {
         let long = "é".repeat(5_000);

@@ -95,6 +95,7 @@ mod tests {
     }
 
     /// P-5: whatever order the entries have.
+    /// GINV-11.
     #[test]
     fn pins_raise_and_lower_and_say_why() {
         let mut tiers = vec![

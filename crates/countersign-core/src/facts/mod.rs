@@ -535,6 +535,7 @@ mod tests {
         assert_eq!(of("NotebookEdit", r#"{"file_path":"x"}"#).unwrap_err().code, Code::UnmappableInput);
     }
 
+    /// GINV-38, GINV-39.
     #[test]
     fn every_door_to_a_path_is_seen() {
         let env = |write| ("/home/ana/shop/.env".to_owned(), write);

@@ -299,6 +299,7 @@ fn watch_mode() {
 }
 
 /// P-7 and self-protection: the resolved form counts as well, and an unresolved path is refused.
+/// GINV-40, GINV-60.
 #[test]
 fn paths_mean_files() {
     let mut c = case("Read", r#"{"file_path":"/home/ana/shop/readme"}"#, settings());

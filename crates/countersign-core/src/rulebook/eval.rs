@@ -38,6 +38,7 @@ struct Seen<'a> {
     principal: String,
     client: &'a str,
     sub_agent: bool,
+    read_only: bool,
     tool: &'a str,
     server_request: &'a str,
     facts: &'a Facts,
@@ -75,6 +76,8 @@ impl Rulebook {
             principal: parts.principal.id(),
             client: parts.session.client.as_str(),
             sub_agent: parts.principal.is_child(),
+            // Only tasks that were submitted as such read only; a client's session never is.
+            read_only: false,
             tool: call.tool(),
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             facts,
@@ -100,6 +103,7 @@ impl Rulebook {
             principal,
             client: "other",
             sub_agent: false,
+            read_only: false,
             tool: "Probe",
             server_request: "",
             facts: &facts,
@@ -219,7 +223,7 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
     let mut out: Vec<(&str, RestrictedExpression)> = vec![
         ("task_type", text("interactive")),
         ("repo", text(seen.repo)),
-        ("read_only", truth(false)),
+        ("read_only", truth(seen.read_only)),
         ("principal", text(&seen.principal)),
         ("sub_agent", truth(seen.sub_agent)),
         ("tool", text(seen.tool)),
@@ -377,6 +381,37 @@ mod tests {
         }
     }
 
+    /// INV-10, INV-11: what a task that only reads may not do is told by a fact of every request, not by a name.
+    #[test]
+    fn read_only_tasks_write_nothing() {
+        let book = book("", settings());
+        for (tool, args, writes) in [
+            ("Write", r#"{"file_path":"a"}"#, true),
+            ("Edit", r#"{"file_path":"a"}"#, true),
+            ("NotebookEdit", r#"{"notebook_path":"a"}"#, true),
+            ("apply_patch", r#"{"command":"*** Begin Patch\n*** Delete File: a\n*** End Patch"}"#, true),
+            ("Bash", r#"{"command":"echo x > a"}"#, true),
+            ("mcp__fs__write_file", r#"{"path":"a"}"#, true),
+            ("Bash", r#"{"command":"cat a"}"#, false),
+            ("Read", r#"{"file_path":"a"}"#, false),
+        ] {
+            let call = call(tool, args);
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let seen = Seen {
+                repo: "",
+                principal: "p".to_owned(),
+                client: "claude-code",
+                sub_agent: false,
+                read_only: true,
+                tool,
+                server_request: "",
+                facts: &facts,
+            };
+            let hits = book.ask_all(RuleSet::Hard, &seen, &written(&facts, &[])).unwrap();
+            assert_eq!(hits.iter().any(|id| id.starts_with("read_only_")), writes, "{tool}: {hits:?}");
+        }
+    }
+
     /// Whatever a rule's scope says, the slices find what the whole set would.
     #[test]
     fn slices_lose_nothing() {
@@ -415,6 +450,7 @@ mod tests {
                 principal: "p".to_owned(),
                 client: call.parts().session.client.as_str(),
                 sub_agent: false,
+                read_only: false,
                 tool,
                 server_request: "",
                 facts: &facts,

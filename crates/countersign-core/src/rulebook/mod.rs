@@ -472,6 +472,7 @@ pub(crate) mod tests {
         );
     }
 
+    /// GINV-12.
     #[test]
     fn levels() {
         use AskOrDeny::*;

@@ -112,6 +112,7 @@ async fn the_rate_holds_over_a_restart() {
 }
 
 /// DECISIONS row 26, J8: permits of the last minute and running calls are counted in the store.
+/// GINV-48.
 #[tokio::test]
 async fn limits_hold_over_a_restart() {
     let world = World::new().await;

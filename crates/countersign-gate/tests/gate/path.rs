@@ -110,6 +110,7 @@ async fn a_permit_lives_two_seconds() {
 }
 
 /// GW 8: what comes back is cleansed; a result whose outcome has no record stays inside.
+/// GINV-43.
 #[tokio::test]
 async fn results_are_cleansed_or_kept_back() {
     let world = World::new().await;

@@ -183,6 +183,7 @@ fn encoded(text: &str, dice: &mut Dice) -> String {
     out
 }
 
+/// GINV-38, GINV-40.
 #[tokio::test]
 async fn every_spelling_of_a_blocked_file_is_blocked() {
     let world = World::new().await;

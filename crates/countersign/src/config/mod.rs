@@ -280,6 +280,7 @@ mod tests {
         files.mean(&places, &at, true).unwrap()
     }
 
+    /// GINV-9.
     #[test]
     fn later_layers_win_and_ceilings_only_tighten() {
         let s = settings(

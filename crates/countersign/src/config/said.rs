@@ -319,6 +319,7 @@ mod tests {
             .unwrap_or_else(|p| p.iter().map(|p| p.to_string()).collect())
     }
 
+    /// GINV-7.
     #[test]
     fn every_problem_is_told_with_its_place() {
         let text = "version = 1\n[gate]\nmoed = \"watch\"\nmode = \"off\"\n[approvals]\ncap = 501\ntimeout_s = \"5\"\n";

@@ -86,6 +86,7 @@ fn one(ground: &Ground, hostile: &Hostile, more: &str) {
     ground.person(&["trust", "accept", "odd", "--yes"]);
 }
 
+/// GINV-13, GINV-48.
 #[test]
 fn configuration_takes_tools_away_raises_tiers_and_bounds_calls() {
     let ground = Ground::with("", None);

@@ -149,6 +149,7 @@ fn a_list_that_changes_by_itself_quarantines_its_server() {
 }
 
 /// Nothing that was sent is sent again, and whoever called is told what is known.
+/// GINV-49.
 #[test]
 fn a_server_that_dies_leaves_an_unknown_end_and_is_started_anew_once() {
     let ground = Ground::with("", None);
