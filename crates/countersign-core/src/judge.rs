@@ -14,7 +14,7 @@ use crate::facts::{FactError, Facts};
 use crate::ids::{ApprovalId, GrantId};
 use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused, Trust};
 use crate::rulebook::settings::{Mode, RuleSettings, ScopeMatch};
-use crate::rulebook::{RuleSet, Rulebook};
+use crate::rulebook::{Asked, RuleSet, Rulebook};
 
 /// Most requests that hold callers of one session at once; further ones are parked.
 pub const MAX_WAITING: u32 = 8;
@@ -221,8 +221,12 @@ fn watched(decided: Judgement, book: &Rulebook, ledger: &Ledger) -> Judgement {
 /// J7 to J14.
 fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) -> Judgement {
     let settings = book.settings();
+    let asked = match Asked::of(call, facts, &ledger.resolved, settings) {
+        Ok(asked) => asked,
+        Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
+    };
     // J7
-    match book.evaluate(RuleSet::Hard, call, facts, &ledger.resolved) {
+    match book.evaluate(RuleSet::Hard, &asked) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
         Ok(hits) if !hits.is_empty() => {
             let reason = told("Hard-deny", &hits, book);
@@ -274,7 +278,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return recent(refusal, Step::RecentInput, None);
     }
     // J12
-    let hits = match book.evaluate(RuleSet::Soft, call, facts, &ledger.resolved) {
+    let hits = match book.evaluate(RuleSet::Soft, &asked) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Soft, clean_line(&e.to_string(), 300)),
         Ok(hits) => hits,
     };

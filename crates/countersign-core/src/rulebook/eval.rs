@@ -4,6 +4,7 @@
 //! in JSON as references, so agent text must not reach its JSON reader. Here any reported error ends the evaluation
 //! as a fault (INV-9), and contexts are built from typed values only (dependencies.md 3.2).
 
+use super::settings::RuleSettings;
 use super::slices::{Kind, Slices};
 use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
@@ -60,19 +61,23 @@ impl Action<'_> {
     }
 }
 
-impl Rulebook {
-    /// The rules of a set that match a call. `resolved` says what the call's paths really name; a form of a path can
-    /// only add a hit.
-    pub fn evaluate(
-        &self,
-        set: RuleSet,
+/// A call as rules are asked about it: one request an action and form. Both sets are put the same requests.
+pub struct Asked {
+    tool: String,
+    requests: Vec<(Kind, Request)>,
+}
+
+impl Asked {
+    /// Makes the requests of a call. `resolved` says what its paths really name; a form of a path can only add a hit.
+    pub fn of(
         call: &ToolCall,
         facts: &Facts,
         resolved: &[Resolved],
-    ) -> Result<Hits, EvalError> {
+        settings: &RuleSettings,
+    ) -> Result<Asked, EvalError> {
         let parts = call.parts();
         let seen = Seen {
-            repo: &self.settings().repo,
+            repo: &settings.repo,
             principal: parts.principal.id(),
             client: parts.session.client.as_str(),
             sub_agent: parts.principal.is_child(),
@@ -82,7 +87,34 @@ impl Rulebook {
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             facts,
         };
-        self.ask_all(set, &seen, &written(facts, resolved))
+        Asked::about(&seen, &written(facts, resolved))
+    }
+
+    fn about(seen: &Seen<'_>, writes: &[String]) -> Result<Asked, EvalError> {
+        let mut actions = vec![Action::Invoke];
+        actions.extend(writes.iter().map(|p| Action::Write(p)));
+        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
+        let requests = actions.iter().map(|action| Ok((action.kind(), request(seen, action)?)));
+        Ok(Asked { tool: seen.tool.to_owned(), requests: requests.collect::<Result<_, EvalError>>()? })
+    }
+}
+
+impl Rulebook {
+    /// The rules of a set that match a call.
+    pub fn evaluate(&self, set: RuleSet, asked: &Asked) -> Result<Hits, EvalError> {
+        let slices = self.slices(set);
+        let mut hits: Hits = Vec::new();
+        for (kind, request) in &asked.requests {
+            for policies in slices.for_request(*kind, &asked.tool) {
+                for id in ask(policies, request)? {
+                    if !hits.contains(&id) {
+                        hits.push(id);
+                    }
+                }
+            }
+        }
+        hits.sort_by_key(|id| self.order(id));
+        Ok(hits)
     }
 
     /// Evaluates every action in both sets once, on a call without anything special about it.
@@ -111,9 +143,10 @@ impl Rulebook {
         // A rule for one tool alone is asked in the name of that tool.
         for set in [RuleSet::Hard, RuleSet::Soft] {
             let writes = written(&facts, &[]);
-            self.ask_all(set, &seen, &writes)?;
+            self.evaluate(set, &Asked::about(&seen, &writes)?)?;
             for tool in self.slices(set).tools() {
-                self.ask_all(set, &Seen { tool, principal: seen.principal.clone(), ..seen }, &writes)?;
+                let named = Seen { tool, principal: seen.principal.clone(), ..seen };
+                self.evaluate(set, &Asked::about(&named, &writes)?)?;
             }
         }
         Ok(())
@@ -124,25 +157,6 @@ impl Rulebook {
             RuleSet::Hard => &self.hard,
             RuleSet::Soft => &self.soft,
         }
-    }
-
-    fn ask_all(&self, set: RuleSet, seen: &Seen<'_>, writes: &[String]) -> Result<Hits, EvalError> {
-        let mut actions = vec![Action::Invoke];
-        actions.extend(writes.iter().map(|p| Action::Write(p)));
-        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
-        let slices = self.slices(set);
-        let mut hits: Hits = Vec::new();
-        for action in &actions {
-            for policies in slices.for_request(action.kind(), seen.tool) {
-                for id in ask(policies, seen, action)? {
-                    if !hits.contains(&id) {
-                        hits.push(id);
-                    }
-                }
-            }
-        }
-        hits.sort_by_key(|id| self.order(id));
-        Ok(hits)
     }
 }
 
@@ -166,7 +180,7 @@ static BASH: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static AGENT: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static ACTION: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 
-fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hits, EvalError> {
+fn request(seen: &Seen<'_>, action: &Action<'_>) -> Result<Request, EvalError> {
     let uid = |kind: &OnceLock<Option<EntityTypeName>>, name: &str, id: &str| {
         // Parsing a type's name costs as much as a small evaluation.
         let kind = kind.get_or_init(|| name.parse().ok()).clone().ok_or_else(|| fault("a type name"))?;
@@ -180,15 +194,18 @@ fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hit
         Action::Bash(_) => uid(&BASH, "Agent::BashCommand", "command")?,
     };
     let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
-    let request = Request::new(
+    Request::new(
         uid(&AGENT, "Agent::TaskAgent", seen.client)?,
         uid(&ACTION, "Agent::Action", name)?,
         resource,
         context,
         None,
     )
-    .map_err(fault)?;
-    let response = Authorizer::new().is_authorized(&request, policies, &Entities::empty());
+    .map_err(fault)
+}
+
+fn ask(policies: &PolicySet, request: &Request) -> Result<Hits, EvalError> {
+    let response = Authorizer::new().is_authorized(request, policies, &Entities::empty());
     let diagnostics = response.diagnostics();
     let rules: Vec<String> = diagnostics
         .errors()
@@ -300,7 +317,8 @@ mod tests {
     fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
         let call = call(tool, args);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        book("", settings()).evaluate(set, &call, &facts, &[]).unwrap()
+        let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+        book("", settings()).evaluate(set, &asked).unwrap()
     }
 
     fn bash(set: RuleSet, line: &str) -> Hits {
@@ -340,7 +358,8 @@ mod tests {
         let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
         let call = call("Bash", r#"{"command":"ls"}"#);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts, &[]).unwrap_err();
+        let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+        let error = book(erring, settings()).evaluate(RuleSet::Soft, &asked).unwrap_err();
         assert_eq!(error.rules, ["f"]);
     }
 
@@ -357,7 +376,8 @@ mod tests {
                 identity: None,
             });
             let resolved: Vec<Resolved> = resolved.collect();
-            book("", settings()).evaluate(RuleSet::Soft, &call, &facts, &resolved).unwrap()
+            let asked = Asked::of(&call, &facts, &resolved, &settings()).unwrap();
+            book("", settings()).evaluate(RuleSet::Soft, &asked).unwrap()
         };
         for (path, rule) in [
             (".github/workflows/ci.yml", "write_ci_files"),
@@ -407,7 +427,8 @@ mod tests {
                 server_request: "",
                 facts: &facts,
             };
-            let hits = book.ask_all(RuleSet::Hard, &seen, &written(&facts, &[])).unwrap();
+            let asked = Asked::about(&seen, &written(&facts, &[])).unwrap();
+            let hits = book.evaluate(RuleSet::Hard, &asked).unwrap();
             assert_eq!(hits.iter().any(|id| id.starts_with("read_only_")), writes, "{tool}: {hits:?}");
         }
     }
@@ -444,23 +465,10 @@ mod tests {
         ] {
             let call = call(tool, args);
             let facts = Facts::of(&call, &Default::default()).unwrap();
-            let found = book.evaluate(RuleSet::Soft, &call, &facts, &[]).unwrap();
-            let seen = Seen {
-                repo: "",
-                principal: "p".to_owned(),
-                client: call.parts().session.client.as_str(),
-                sub_agent: false,
-                read_only: false,
-                tool,
-                server_request: "",
-                facts: &facts,
-            };
-            let writes = written(&facts, &[]);
-            let mut actions = vec![Action::Invoke];
-            actions.extend(writes.iter().map(|p| Action::Write(p)));
-            actions.extend(facts.command_forms.iter().map(|c| Action::Bash(c)));
+            let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+            let found = book.evaluate(RuleSet::Soft, &asked).unwrap();
             let mut whole: Hits =
-                actions.iter().flat_map(|a| ask(book.soft.all(), &seen, a).unwrap()).collect();
+                asked.requests.iter().flat_map(|(_, r)| ask(book.soft.all(), r).unwrap()).collect();
             whole.sort_by_key(|id| book.order(id));
             whole.dedup();
             assert_eq!(found, whole, "{tool}");

@@ -13,7 +13,7 @@ mod read;
 pub mod settings;
 mod slices;
 
-pub use eval::{EvalError, Hits};
+pub use eval::{Asked, EvalError, Hits};
 pub use problem::{PolicyProblem, PolicyText};
 pub use read::{BASE_PERMIT, MAX_OPERATOR_BYTES, MAX_OPERATOR_RULES};
 
@@ -33,6 +33,9 @@ pub const ENGINE: &str = "cedar-policy 4.14.1";
 pub const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
 const HARD: &str = include_str!("../../policy/hard.cedar");
 const SOFT: &str = include_str!("../../policy/soft.cedar");
+
+/// The file that our own rules stand in.
+const BUILT_IN: &str = "built-in";
 
 /// Which of the two sets a rule is in. The annotation for it is `@tier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +89,7 @@ impl Rule {
             category: None,
             summary: Clean::fixed("everything that no rule forbids"),
             text_digest: Digest::of("countersign-rule-v1", &[]),
-            file: "built-in".to_owned(),
+            file: BUILT_IN.to_owned(),
             line: 1,
         }
     }
@@ -110,16 +113,32 @@ impl Rulebook {
         operator: Vec<(RuleSet, PolicyText)>,
         settings: RuleSettings,
     ) -> Result<(Rulebook, Vec<PolicyProblem>), Vec<PolicyProblem>> {
-        let mut problems = Vec::new();
+        let last = operator.last().map(|(_, text)| text.clone());
+        let beyond = |what: String, remedy| {
+            let source = last.clone().unwrap_or(PolicyText { file: "built-in".to_owned(), text: "".into() });
+            Err(vec![PolicyProblem::new(&source, (0, 1), what, remedy)])
+        };
         let bytes: usize = operator.iter().map(|(_, t)| t.text.len()).sum();
-        if bytes > MAX_OPERATOR_BYTES
-            && let Some((_, last)) = operator.last()
-        {
+        if bytes > MAX_OPERATOR_BYTES {
             let what =
                 format!("{bytes} bytes of policy; at most {MAX_OPERATOR_BYTES} are read, all files together");
-            problems.push(PolicyProblem::new(last, (0, 1), what, "shorten the rules"));
-            return Err(problems);
+            return beyond(what, "shorten the rules");
         }
+        let (book, warnings) = Rulebook::build(operator, settings)?;
+        let own = book.rules.iter().filter(|rule| rule.file != BUILT_IN).count();
+        if own > MAX_OPERATOR_RULES {
+            let what = format!("{own} rules; at most {MAX_OPERATOR_RULES} are read");
+            return beyond(what, "join rules");
+        }
+        Ok((book, warnings))
+    }
+
+    /// [`Rulebook::load`] without its bounds: for rules that a program made, which nobody has to read.
+    pub fn build(
+        operator: Vec<(RuleSet, PolicyText)>,
+        settings: RuleSettings,
+    ) -> Result<(Rulebook, Vec<PolicyProblem>), Vec<PolicyProblem>> {
+        let mut problems = Vec::new();
         let mut book = Rulebook {
             hard: Slices::default(),
             soft: Slices::default(),
@@ -129,19 +148,12 @@ impl Rulebook {
             settings,
             operator: operator.clone(),
         };
-        let built_in = |text: String| PolicyText { file: "built-in".to_owned(), text: text.into() };
+        let built_in = |text: String| PolicyText { file: BUILT_IN.to_owned(), text: text.into() };
         let (level_hard, level_soft) = generated(&book.settings);
         book.add(&built_in(HARD.to_owned() + &level_hard), RuleSet::Hard, true, &mut problems);
         book.add(&built_in(SOFT.to_owned() + &level_soft), RuleSet::Soft, true, &mut problems);
-        let own = book.rules.len();
         for (set, source) in &operator {
             book.add(source, *set, false, &mut problems);
-        }
-        if book.rules.len() - own > MAX_OPERATOR_RULES
-            && let Some((_, last)) = operator.last()
-        {
-            let what = format!("{} rules; at most {MAX_OPERATOR_RULES} are read", book.rules.len() - own);
-            problems.push(PolicyProblem::new(last, (0, 1), what, "join rules"));
         }
         for id in &book.settings.disabled {
             let what = match book.rule(id) {
@@ -204,7 +216,7 @@ impl Rulebook {
             Ok((schema, _)) => schema,
             Err(e) => {
                 let what = format!("the built-in schema does not load: {e}");
-                return Err(vec![PolicyProblem::new(&source("built-in"), (0, 0), what, "report this")]);
+                return Err(vec![PolicyProblem::new(&source(BUILT_IN), (0, 0), what, "report this")]);
             }
         };
         let validator = Validator::new(schema);
@@ -212,7 +224,7 @@ impl Rulebook {
             for error in validator.validate(set.all(), ValidationMode::Strict).validation_errors() {
                 let id = error.policy_id().to_string();
                 let rule = self.rule(&id);
-                let source = source(rule.map_or("built-in", |r| r.file.as_str()));
+                let source = source(rule.map_or(BUILT_IN, |r| r.file.as_str()));
                 let at = source.text.find(&format!("\"{id}\"")).unwrap_or(0);
                 let what = format!("`{id}`: {error}");
                 let remedy = "rules see the attributes of .countersign/policy/schema.cedarschema only";
@@ -223,7 +235,7 @@ impl Rulebook {
             && let Err(error) = self.probe()
         {
             let rule = error.rules.first().and_then(|id| self.rule(id));
-            let source = source(rule.map_or("built-in", |r| r.file.as_str()));
+            let source = source(rule.map_or(BUILT_IN, |r| r.file.as_str()));
             let what = format!("a rule cannot be evaluated: {error}");
             problems.push(PolicyProblem::new(
                 &source,
