@@ -201,6 +201,8 @@ pub fn judge(
     match (book.settings().mode, &decided.verdict) {
         (Mode::Enforce, _) | (Mode::Watch, Verdict::Allow) => decided,
         (Mode::Watch, Verdict::Deny(Code::LimitRate | Code::LimitConcurrency)) => decided,
+        // No judgement was made that could be softened.
+        (Mode::Watch, Verdict::Deny(code)) if code.is_fail_closed() => decided,
         (Mode::Watch, Verdict::Deny(_) | Verdict::RequireApproval(_)) => watched(decided, book, ledger),
     }
 }

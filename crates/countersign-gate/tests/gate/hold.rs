@@ -268,7 +268,8 @@ async fn approve_behind(
 ) {
     use countersign_core::ids::GrantId;
     use countersign_gate::seams::Clock;
-    let settings = gate.rulebook().unwrap().settings();
+    let book = gate.rulebook().unwrap();
+    let settings = book.settings();
     let yes = Answer {
         approval_id: id,
         answer: countersign_core::approval::Answer::Approve {

@@ -175,8 +175,8 @@ pub(super) fn said(cx: &HookContext<'_>, answered: &Answered) -> Said {
         Decision::Allowed { granted: false } => Said::Nothing,
         Decision::Allowed { granted: true } => Said::Granted(format!("countersign: {}", answered.reason)),
         // In watch mode only a record would be lost.
-        Decision::Refused { code } if is_fault(*code) && watching(cx) => Said::Nothing,
-        Decision::Refused { code } if is_fault(*code) => {
+        Decision::Refused { code } if code.is_own_fault() && watching(cx) => Said::Nothing,
+        Decision::Refused { code } if code.is_own_fault() => {
             Said::Fault(refusal(*code, answered.reason.as_str()))
         }
         Decision::Refused { code } => Said::No(format!(
@@ -193,20 +193,6 @@ pub(super) fn said(cx: &HookContext<'_>, answered: &Answered) -> Said {
             command(cx.project, &format!("approve {approval_id}"))
         )),
     }
-}
-
-/// Faults of ours: answered as such, and let through in watch mode.
-fn is_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Internal
-            | Code::StoreUnavailable
-            | Code::AuditUnavailable
-            | Code::Contention
-            | Code::PermitExpired
-            | Code::LogDamaged
-            | Code::LogMissing
-    )
 }
 
 /// Whether rules only watch.

@@ -106,7 +106,7 @@ impl Explain {
             complain("no rulebook is in force: every call is refused with code=policy_invalid");
             return Ok(exit::FAILED);
         };
-        let Trial { facts, judged } = Trial::of(book, &call, None);
+        let Trial { facts, judged } = Trial::of(&book, &call, None);
         if cx.global.json {
             let mut json = Json::object([
                 ("verdict", Json::str(judged.verdict.as_str())),
@@ -160,8 +160,9 @@ impl Explain {
 }
 
 fn rules(wired: &crate::wire::Wired, ids: &[String]) {
+    let Some(book) = wired.gate.rulebook() else { return };
     for id in ids {
-        if let Some(rule) = wired.gate.rulebook().and_then(|b| b.rule(id)) {
+        if let Some(rule) = book.rule(id) {
             let severity = rule.severity.map(|s| format!(", severity {}", s.as_str())).unwrap_or_default();
             say(&format!(
                 "  rule {id} ({}{severity}) {}:{}: {}",

@@ -84,7 +84,7 @@ impl Mcp {
             }
         }
         let Wired { gate, store, project, settings, .. } = wired;
-        let gate = Arc::new(gate);
+        let gate = Arc::new(Wired::following(gate, &store, &project, &cx.places));
         let (input, output, written) = streams();
         let last = output.clone();
         let folder = std::env::current_dir()
