@@ -170,6 +170,11 @@ impl Gate {
                 pins.push(PinChange { kind: PinKind::Drift, name: key, pin: Some(pin) });
             }
         }
+        // What was shown in between and is no more is nothing that a person could accept.
+        let prefix = format!("{name}/");
+        let differs = |tool: &str| kinds.iter().any(|(_, names)| names.iter().any(|n| n == tool));
+        let over = known.keys().filter(|key| key.strip_prefix(&prefix).is_some_and(|tool| !differs(tool)));
+        pins.extend(over.map(|key| PinChange { kind: PinKind::Drift, name: (*key).to_owned(), pin: None }));
         if !found.changed.is_empty() && !known.contains_key(name.as_str()) {
             let what = found.changed.join(", ");
             drafts.push(Draft::new(

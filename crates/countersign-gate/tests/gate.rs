@@ -14,6 +14,8 @@
 
 #[path = "gate/common.rs"]
 mod common;
+#[path = "gate/drift.rs"]
+mod drift;
 #[path = "gate/faults.rs"]
 mod faults;
 #[path = "gate/hold.rs"]

@@ -142,7 +142,8 @@ impl Mcp {
         let wired = wire::open(project.clone(), &cx.places).await?;
         if wired.acceptance == Acceptance::Never {
             let layer = project.read()?;
-            super::trust::pin(cx, &wired, &person::me().id(), Some("made by `mcp --`"), &layer.pin()).await?;
+            // There is nothing in it yet that anybody would have had to look at.
+            super::trust::pin(cx, &wired, "mcp", Some("made empty by `mcp --`"), &layer.pin()).await?;
         }
         complain(&format!(
             "countersign: this folder was no project yet; made {}, with the built-in rules in force",
