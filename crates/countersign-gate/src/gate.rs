@@ -19,7 +19,7 @@ use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
 use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::facts::ground::Ground;
-use countersign_core::facts::{FactError, Facts};
+use countersign_core::facts::{FactError, Facts, tools};
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
 use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
@@ -211,13 +211,6 @@ pub struct Gate {
     mac: MacKey,
     capture: Capture,
     owner: String,
-}
-
-/// The server's own name of the tool.
-pub fn server_tool(tool: &str, server: &str) -> String {
-    let bare =
-        tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
-    bare.unwrap_or(tool).to_owned()
 }
 
 /// How a call is asked for.
@@ -620,7 +613,7 @@ impl Gate {
             tool: call.tool().to_owned(),
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
-            server: call.served().map(|s| (s.server.clone(), server_tool(call.tool(), &s.server))),
+            server: call.served().map(|s| (s.server.clone(), tools::bare(call.tool(), &s.server))),
             joins: call.served().and_then(|s| s.joins),
             rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,

@@ -45,6 +45,23 @@ pub enum CarryError {
     Store(#[from] StoreError),
 }
 
+/// Why a listing was not fetched to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// A page could not be asked for.
+    #[error(transparent)]
+    Carry(#[from] CarryError),
+    /// A page was no result that can be read.
+    #[error("the listing cannot be read: {0}")]
+    Unreadable(String),
+    /// It goes on and on.
+    #[error("the listing has more than {MAX_PAGES} pages")]
+    Endless,
+}
+
+/// Most pages of a listing that are fetched.
+const MAX_PAGES: usize = 100;
+
 /// A server as it is started.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -107,6 +124,32 @@ impl Gate {
         }
         let answer = servers.carry(Pass::new(), server, message).await?;
         Ok(answer.map(|raw| self.heard(&raw)))
+    }
+
+    /// Fetches a listing page by page. `page` takes a page's result, and gives the cursor of the next as it was written.
+    pub async fn pages(
+        &self,
+        server: &str,
+        method: &str,
+        servers: &dyn Servers,
+        mut page: impl FnMut(&str) -> Result<Option<String>, String>,
+    ) -> Result<(), PagesError> {
+        let mut params = String::new();
+        for _ in 0..MAX_PAGES {
+            let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"{method}\"{params}}}");
+            let read = |text: &str| {
+                Message::from_server(text.as_bytes()).map_err(|e| PagesError::Unreadable(e.to_string()))
+            };
+            let answer = self.carry(server, &read(&text)?, servers).await?;
+            let answer = answer.ok_or_else(|| PagesError::Unreadable("it has no answer".to_owned()))?;
+            let answer = read(answer.as_str())?;
+            let result = answer.result().ok_or_else(|| PagesError::Unreadable("an error".to_owned()))?;
+            match page(result).map_err(PagesError::Unreadable)? {
+                Some(next) => params = format!(",\"params\":{{\"cursor\":{next}}}"),
+                None => return Ok(()),
+            }
+        }
+        Err(PagesError::Endless)
     }
 
     /// Cleanses what a server said by itself.

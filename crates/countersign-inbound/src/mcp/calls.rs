@@ -126,6 +126,22 @@ impl Door {
         Patience { client_limit_s, hold_s: self.parts.settings.hold_s, listens: None }
     }
 
+    /// A call that came in here.
+    pub(super) fn call_parts(&self, tool: String, args: Json, served: Option<Served>) -> CallParts {
+        CallParts {
+            call_id: CallId(self.parts.clock.fresh_id()),
+            door: CallDoor::Mcp,
+            principal: self.principal(),
+            session: self.session(),
+            agent_id: None,
+            tool_use_id: None,
+            tool,
+            args,
+            cwd: Some(self.parts.folder.clone()),
+            served: served.map(Box::new),
+        }
+    }
+
     async fn make_call(&self, target: &Target<'_>) -> Result<ToolCall, (Code, String)> {
         let bad = |why: &str| (Code::Malformed, why.to_owned());
         let backend = self.backend(target.server).ok_or_else(|| bad("no such server"))?;
@@ -153,28 +169,20 @@ impl Door {
         };
         let meta = params.get("_meta");
         let tool_use_id = ["claudecode/toolUseId", "callId"].iter().find_map(|key| meta?.text(key));
-        let parts = CallParts {
-            call_id: CallId(self.parts.clock.fresh_id()),
-            door: CallDoor::Mcp,
-            principal: self.principal(),
-            session: self.session(),
-            agent_id: None,
-            tool_use_id: tool_use_id.filter(|id| id.len() <= 256).map(str::to_owned),
-            tool: format!("mcp__{}__{}", target.server, target.tool),
-            args,
-            cwd: Some(self.parts.folder.clone()),
-            served: Some(Box::new(Served {
-                server: target.server.to_owned(),
-                launch: backend.launch.pinned(),
-                surface,
-                blocked: target.is_tool && matches_any(&backend.blocked_tools, &target.tool),
-                tier: backend.tiers.get(&target.tool).copied(),
-                roles: backend.roles.get(&target.tool).cloned().unwrap_or_default(),
-                asked: None,
-                wire: Some(target.message.clone()),
-                joins: None,
-            })),
+        let served = Served {
+            server: target.server.to_owned(),
+            launch: backend.launch.pinned(),
+            surface,
+            blocked: target.is_tool && matches_any(&backend.blocked_tools, &target.tool),
+            tier: backend.tiers.get(&target.tool).copied(),
+            roles: backend.roles.get(&target.tool).cloned().unwrap_or_default(),
+            asked: None,
+            wire: Some(target.message.clone()),
+            joins: None,
         };
+        let tool = format!("mcp__{}__{}", target.server, target.tool);
+        let mut parts = self.call_parts(tool, args, Some(served));
+        parts.tool_use_id = tool_use_id.filter(|id| id.len() <= 256).map(str::to_owned);
         ToolCall::new(parts).map_err(|e| bad(&e.to_string()))
     }
 

@@ -189,7 +189,7 @@ impl Listing {
 /// A request that we sent to the client.
 enum Asked {
     /// For a server: which, with what id, and the call it was judged as.
-    Server { server: String, id: String, call: Option<countersign_core::ids::CallId> },
+    Server { server: String, id: String, call: countersign_core::ids::CallId },
     /// About a held call.
     Held { flight: Arc<Flight> },
 }

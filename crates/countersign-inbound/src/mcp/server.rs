@@ -1,10 +1,8 @@
 //! What servers say by themselves: notifications go to the client, requests are judged first.
 
 use super::{Asked, Backend, Door, locked, refused};
-use countersign_core::call::Door as CallDoor;
-use countersign_core::call::{CallParts, FromServer, Served, Surface, ToolCall};
+use countersign_core::call::{FromServer, Served, Surface, ToolCall};
 use countersign_core::code::Code;
-use countersign_core::ids::CallId;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::{self, Message};
 use countersign_gate::gate::{Decision, Patience};
@@ -83,11 +81,8 @@ impl Door {
         match &answered.decision {
             Decision::Allowed { .. } => {
                 let ours = self.fresh();
-                let asked = Asked::Server {
-                    server: server.to_owned(),
-                    id: id.to_owned(),
-                    call: Some(answered.call_id),
-                };
+                let asked =
+                    Asked::Server { server: server.to_owned(), id: id.to_owned(), call: answered.call_id };
                 locked(&self.asked).insert(ours.clone(), asked);
                 self.send(message.with_id(&ours));
             }
@@ -103,35 +98,26 @@ impl Door {
             "sampling/createMessage" => backend.sampling,
             "elicitation/create" => backend.elicitation,
             "roots/list" => backend.roots,
-            // What is not known yet is treated as the most cautious of the known.
+            // A typed server is as it would be without us; of others what is not known yet is refused.
             _ if backend.launch.typed => FromServer::Pass,
             _ => FromServer::Deny,
         };
         let server = backend.launch.name.clone();
         // With a slash, so that no method is taken for a tool of that name.
         let slash = if method.contains('/') { "" } else { "/" };
-        let parts = CallParts {
-            call_id: CallId(self.parts.clock.fresh_id()),
-            door: CallDoor::Mcp,
-            principal: self.principal(),
-            session: self.session(),
-            agent_id: None,
-            tool_use_id: None,
-            tool: format!("mcp__{server}__{slash}{method}"),
-            args,
-            cwd: Some(self.parts.folder.clone()),
-            served: Some(Box::new(Served {
-                server,
-                launch: backend.launch.pinned(),
-                surface: Surface::Method,
-                blocked: false,
-                tier: None,
-                roles: Vec::new(),
-                asked: Some(said),
-                wire: Some(message.clone()),
-                joins: None,
-            })),
+        let tool = format!("mcp__{server}__{slash}{method}");
+        let served = Served {
+            server,
+            launch: backend.launch.pinned(),
+            surface: Surface::Method,
+            blocked: false,
+            tier: None,
+            roles: Vec::new(),
+            asked: Some(said),
+            wire: Some(message.clone()),
+            joins: None,
         };
+        let parts = self.call_parts(tool, args, Some(served));
         ToolCall::new(parts).ok()
     }
 

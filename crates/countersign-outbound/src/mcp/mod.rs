@@ -13,10 +13,10 @@ pub use server::Spec;
 use async_trait::async_trait;
 use countersign_core::call::ToolCall;
 use countersign_core::cleanse::{Raw, Reply};
+use countersign_core::facts::tools;
 use countersign_core::ids::CallId;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
-use countersign_gate::gate::server_tool;
 use countersign_gate::permit::{Pass, Permit};
 use countersign_gate::seams::{Clock, Downstream, Heard, PerformError, Servers, Unready};
 use server::{Server, Tally};
@@ -83,7 +83,7 @@ impl Downstream for Pool {
         let origin = message.id().map(str::to_owned);
         let arguments = call.args().canonical();
         let answer = if message.method() == Some("tools/call") {
-            let name = Json::str(server_tool(call.tool(), &served.server)).canonical();
+            let name = Json::str(tools::bare(call.tool(), &served.server)).canonical();
             let members: [(&[&str], &str); 2] = [(&["name"], &name), (&["arguments"], &arguments)];
             server.send(message, &members, origin, Some(call.id())).await?
         } else {

@@ -122,7 +122,6 @@ impl Mcp {
         let _ = tokio::time::timeout(Duration::from_secs(5), written).await;
         looking.abort();
         pool.close().await;
-        drop(gate);
         Ok(exit::OK)
     }
 

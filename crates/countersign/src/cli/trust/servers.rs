@@ -251,22 +251,15 @@ async fn ask(
     opened.as_ref().and_then(Message::result).context("it does not open a session")?;
     send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}".to_owned()).await?;
     let mut tools: Vec<Listed> = Vec::new();
-    let mut cursor = String::new();
-    for _ in 0..100 {
-        let text =
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\",\"params\":{{{cursor}}}}}");
-        let answer = send(text).await?;
-        let result = answer.as_ref().and_then(Message::result).context("it does not list its tools")?;
-        let page = trust::listing(result).map_err(anyhow::Error::msg)?;
+    let page = |result: &str| {
+        let page = trust::listing(result)?;
         for tool in page.tools {
             if tools.iter().all(|t| t.name != tool.name) {
                 tools.push(tool);
             }
         }
-        match page.next {
-            Some(next) => cursor = format!("\"cursor\":{next}"),
-            None => return Ok(tools),
-        }
-    }
-    anyhow::bail!("its listing has more than 100 pages")
+        Ok(page.next)
+    };
+    wired.gate.pages(name, "tools/list", servers, page).await?;
+    Ok(tools)
 }
