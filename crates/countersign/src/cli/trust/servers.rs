@@ -114,7 +114,8 @@ pub(super) async fn accept(
     let entry = mcp::entries(&wired.project)?.into_iter().find(|e| e.name == name);
     let Some(entry) = entry else {
         let found = changes(wired, name, None).await?;
-        if found.is_empty() && wired.store.pin(PinKind::Drift, name).await?.is_none() {
+        let drifted = wired.store.pin(PinKind::Drift, name).await?;
+        if found.is_empty() && drifted.is_none() {
             let known = wired.store.pin(PinKind::Server, name).await?.is_some();
             complain(match known {
                 true => "It is what was accepted already.",
@@ -123,6 +124,12 @@ pub(super) async fn accept(
             return Ok(if known { exit::OK } else { exit::FAILED });
         }
         found.iter().for_each(|text| complain(text));
+        if let Some(before) = drifted.filter(|_| found.is_empty()) {
+            complain(&format!(
+                "It lists what was accepted again. It is quarantined because it listed something else before; changed: {}",
+                clean_line(&before.text, 400)
+            ));
+        }
         if let Some(code) = refused(yes, &format!("Accept what {name} showed last?"))? {
             return Ok(code);
         }
