@@ -199,7 +199,7 @@ impl Rulebook {
                 RuleSet::Soft => &mut self.soft,
             };
             if let Err(e) = target.add(policy, permit) {
-                problems.push(PolicyProblem::new(source, (0, 1), e.to_string(), "report this"));
+                problems.push(PolicyProblem::new(source, (0, 1), e, "report this"));
             }
         }
     }

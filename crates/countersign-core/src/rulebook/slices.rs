@@ -4,7 +4,7 @@
 //! match, so it is not handed over: ten thousand of them cost a call nothing. The cut reads scopes only, never
 //! conditions, and what it cannot tell goes into every slice.
 
-use cedar_policy::{ActionConstraint, EntityUid, Policy, PolicySet, PolicySetError, ResourceConstraint};
+use cedar_policy::{ActionConstraint, EntityUid, Policy, PolicySet, ResourceConstraint};
 use std::collections::HashMap;
 
 /// What a request asks about.
@@ -42,7 +42,7 @@ pub(super) struct Slices {
 
 impl Slices {
     /// Adds a rule to every slice it can matter in. `permit` is the catch-all, which comes first.
-    pub(super) fn add(&mut self, policy: Policy, permit: bool) -> Result<(), PolicySetError> {
+    pub(super) fn add(&mut self, policy: Policy, permit: bool) -> Result<(), String> {
         if permit {
             self.permit = Some(policy.clone());
         }
@@ -56,13 +56,13 @@ impl Slices {
                 std::collections::hash_map::Entry::Vacant(new) => {
                     let mut slice = PolicySet::new();
                     if let Some(permit) = &self.permit {
-                        slice.add(permit.clone())?;
+                        put(&mut slice, permit)?;
                     }
                     new.insert(slice)
                 }
             };
-            slice.add(policy.clone())?;
-            return self.all.add(policy);
+            put(slice, &policy)?;
+            return put(&mut self.all, &policy);
         }
         for kind in Kind::ALL {
             let applies = match policy.action_constraint() {
@@ -71,10 +71,10 @@ impl Slices {
                 ActionConstraint::In(uids) => uids.iter().any(|uid| is_action(uid, kind)),
             };
             if applies {
-                self.slice(kind).add(policy.clone())?;
+                put(self.slice(kind), &policy)?;
             }
         }
-        self.all.add(policy)
+        put(&mut self.all, &policy)
     }
 
     fn slice(&mut self, kind: Kind) -> &mut PolicySet {
@@ -110,6 +110,10 @@ impl Slices {
     pub(super) fn all(&self) -> &PolicySet {
         &self.all
     }
+}
+
+fn put(set: &mut PolicySet, policy: &Policy) -> Result<(), String> {
+    set.add(policy.clone()).map_err(|e| e.to_string())
 }
 
 fn is_tool(uid: &EntityUid) -> bool {
