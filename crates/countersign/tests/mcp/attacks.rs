@@ -1,0 +1,76 @@
+//! What a malicious client, server or repository tries, each found to work once.
+
+use crate::ground::{BINARY, Ground, LIMIT, both, is_error, text, until};
+use countersign_testkit::mcp::{McpClient, Server, hostile::Hostile};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// A server of a few lines: `lists(cursor)` gives the result of a listing, `calls(name, say)` the text of a call's.
+fn scripted(ground: &Ground, name: &str, body: &str) -> Server {
+    let script = ground.write(
+        &format!("{name}.py"),
+        &format!(
+            r#"
+import json, os, sys, time
+HERE = os.path.dirname(os.path.abspath(__file__))
+def at(name): return os.path.join(HERE, name)
+def say(message):
+    sys.stdout.write(json.dumps(message) + "\n"); sys.stdout.flush()
+def tool(name, words): return {{"name": name, "description": words, "inputSchema": {{"type": "object"}}}}
+def opens(params): return {{"protocolVersion": params["protocolVersion"], "capabilities": {{"tools": {{}}}}, "serverInfo": {{"name": "s", "version": "1"}}}}
+{body}
+for line in sys.stdin:
+    open(at("{name}.received"), "a").write(line)
+    m = json.loads(line)
+    if "id" not in m or "method" not in m: continue
+    p = m.get("params", {{}})
+    if m["method"] == "initialize": result = opens(p)
+    elif m["method"] == "tools/list": result = lists(p.get("cursor"))
+    elif m["method"] == "tools/call": result = {{"content": [{{"type": "text", "text": calls(p["name"], say)}}]}}
+    else: result = {{}}
+    if result is not None: say({{"jsonrpc": "2.0", "id": m["id"], "result": result}})
+"#
+        ),
+    );
+    Server { command: "python3".to_owned(), args: vec![script.display().to_string()] }
+}
+
+fn received(ground: &Ground, name: &str) -> String {
+    std::fs::read_to_string(ground.root.join(format!("{name}.received"))).unwrap_or_default()
+}
+
+fn opened(mut client: McpClient) -> McpClient {
+    client.initialize_with("2025-06-18", json!({}));
+    client
+}
+
+/// Readers of JSON that fold case (Go's) see another message in one that has `Method` beside `method`.
+#[test]
+fn a_message_that_reads_otherwise_without_case_goes_nowhere() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let mut client = opened(ground.client(&ground.gated(&["--server", "odd"], &hostile.server())));
+    let call = r#""params":{"name":"count","arguments":{}}"#;
+    for (id, message) in [
+        (901, format!(r#"{{"jsonrpc":"2.0","id":901,"method":"ping","Method":"tools/call",{call}}}"#)),
+        (902, r#"{"jsonrpc":"2.0","id":902,"method":"tools/call","params":{"name":"echo","Name":"count","arguments":{}}}"#.to_owned()),
+        (903, r#"{"jsonrpc":"2.0","id":903,"method":"tools/call","params":{"name":"echo","Argument\u017f":{"smuggled":1}}}"#.to_owned()),
+        (904, r#"{"jsonrpc":"2.0","id":904,"method":"tools/call","params":{"name":"echo","arguments":{}},"param\u017f":{"name":"count"}}"#.to_owned()),
+    ] {
+        client.send_line(message.as_bytes());
+        let answer: Value = serde_json::from_slice(&client.answer(&json!(id))).unwrap();
+        assert_eq!(answer["error"]["code"], -32600, "{answer:#}");
+    }
+    client.send_line(
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","METHOD":"tools/call","ID":905,{call}}}"#)
+            .as_bytes(),
+    );
+    assert!(!is_error(&client.call("echo", json!({ "Name": "n", "name": "N" }))), "arguments are the tool's");
+    client.finish(LIMIT);
+    let lines: Vec<String> =
+        hostile.lines().iter().map(|l| String::from_utf8_lossy(l).to_lowercase()).collect();
+    assert_eq!(lines.iter().filter(|l| l.contains("tools/call")).count(), 1, "{lines:#?}");
+}
+
