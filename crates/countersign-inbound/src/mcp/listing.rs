@@ -54,6 +54,10 @@ impl Door {
             let answer = Message::from_server(answer.as_str().as_bytes()).ok()?;
             let result = answer.result()?;
             let page = trust::listing(result).ok()?;
+            // The bound is one on all pages together.
+            if tools.len() + page.tools.len() > trust::MAX_TOOLS {
+                return None;
+            }
             for tool in page.tools {
                 if tools.iter().all(|t| t.name != tool.name) {
                     texts.push(result.get(tool.span.clone())?.to_owned());
@@ -122,9 +126,11 @@ impl Door {
         let Some(looked) = looked else {
             return refused(id, Code::ServerUnavailable, "what the server lists could not be looked at");
         };
+        // A page must not say anything else than what was looked at: a name of another page, with other words.
         let shown: Vec<String> = page
             .tools
             .iter()
+            .filter(|tool| looked.surface.tools.get(&tool.name) == Some(&tool.digest))
             .filter(|tool| self.shows(server, &looked.surface, &tool.name))
             .filter_map(|tool| result.get(tool.span.clone()).map(str::to_owned))
             .collect();

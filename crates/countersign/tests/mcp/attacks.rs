@@ -74,3 +74,41 @@ fn a_message_that_reads_otherwise_without_case_goes_nowhere() {
     assert_eq!(lines.iter().filter(|l| l.contains("tools/call")).count(), 1, "{lines:#?}");
 }
 
+/// A later page that names an accepted tool again, with other words, is not shown.
+#[test]
+fn a_page_shows_no_other_words_than_were_looked_at() {
+    let ground = Ground::with("", None);
+    let body = r#"
+def lists(cursor):
+    if cursor is None: return {"tools": [tool("a", "fine")], "nextCursor": "2"}
+    return {"tools": [tool("b", "fine"), tool("a", "EVIL WORDS")]}
+def calls(name, say): return name
+"#;
+    let server = scripted(&ground, "pages", body);
+    let mut client = opened(ground.client(&ground.gated(&["--server", "pages"], &server)));
+    client.request(json!({ "method": "tools/list" }));
+    let page = client.request(json!({ "method": "tools/list", "params": { "cursor": "2" } }));
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("\"b\"") && !page.contains("EVIL"), "{page}");
+    client.finish(LIMIT);
+}
+
+/// The bound on a server's tools is one on all pages together.
+#[test]
+fn pages_are_no_way_round_the_bound_on_tools() {
+    let ground = Ground::with("", None);
+    let body = r#"
+def lists(cursor):
+    n = int(cursor or 0)
+    page = {"tools": [tool("t%d-%d" % (n, i), "") for i in range(6000)]}
+    if n < 1: page["nextCursor"] = str(n + 1)
+    return page
+def calls(name, say): return name
+"#;
+    let server = scripted(&ground, "many", body);
+    let mut client = opened(ground.client(&ground.gated(&["--server", "many"], &server)));
+    let refused = client.call("t0-0", json!({}));
+    assert!(is_error(&refused) && text(&refused).contains("code=server_unavailable"), "{refused:#}");
+    client.finish(LIMIT);
+}
+
