@@ -63,6 +63,8 @@ pub(super) struct Tally {
 #[derive(Default)]
 struct State {
     link: Option<Link>,
+    /// How often it was started.
+    starts: u64,
     restarted: Option<Instant>,
     /// The client's opening words, said again to a process that is started anew.
     initialize: Option<Message>,
@@ -80,6 +82,8 @@ struct Breaker {
 }
 
 struct Link {
+    /// Which start it is of: what an earlier process still says is nobody's.
+    nth: u64,
     lines: mpsc::UnboundedSender<Vec<u8>>,
     pending: HashMap<u64, Pending>,
 }
@@ -135,7 +139,12 @@ impl Server {
     pub(super) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let (process, mut input, output) = self.spec.program.start()?;
         let (lines, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
-        self.state().link = Some(Link { lines, pending: HashMap::new() });
+        let nth = {
+            let mut state = self.state();
+            state.starts += 1;
+            state.link = Some(Link { nth: state.starts, lines, pending: HashMap::new() });
+            state.starts
+        };
         let ending = tokio::spawn(async move {
             while let Some(line) = queue.recv().await {
                 // A server that does not read any more is found out by its end.
@@ -148,7 +157,7 @@ impl Server {
         });
         self.state().ending.push(ending);
         let server = Arc::clone(self);
-        tokio::spawn(async move { server.listen(output).await });
+        tokio::spawn(async move { server.listen(output, nth).await });
         Ok(())
     }
 
@@ -174,8 +183,15 @@ impl Server {
         if let Some(initialize) = initialize {
             match tokio::time::timeout(OPENING, self.ask(&initialize, None)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(e)) => return Err(failed(format!("it does not open: {e}"))),
-                Err(_) => return Err(failed("it does not open in time".to_owned())),
+                // What nobody could open gets no calls either, and nobody looks at what it lists.
+                Ok(Err(e)) => {
+                    self.gone("it did not open");
+                    return Err(failed(format!("it does not open: {e}")));
+                }
+                Err(_) => {
+                    self.gone("it did not open in time");
+                    return Err(failed("it does not open in time".to_owned()));
+                }
             }
         }
         if let Some(initialized) = initialized {
@@ -369,10 +385,14 @@ impl Server {
         let _ = self.heard.send(Heard { server: self.spec.name.clone(), what });
     }
 
-    async fn listen(self: Arc<Self>, output: tokio::process::ChildStdout) {
+    async fn listen(self: Arc<Self>, output: tokio::process::ChildStdout, nth: u64) {
         let mut output = BufReader::with_capacity(64 * 1024, output);
         let why = loop {
-            match child::line(&mut output, MAX_FRAME_BYTES).await {
+            let line = child::line(&mut output, MAX_FRAME_BYTES).await;
+            if self.state().link.as_ref().is_none_or(|link| link.nth != nth) {
+                return;
+            }
+            match line {
                 Ok(Some(Line::Whole(line))) if line.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(Some(Line::Whole(line))) => self.take(&line),
                 Ok(Some(Line::TooLong(begins, ends))) => {
