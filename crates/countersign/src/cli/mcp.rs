@@ -217,7 +217,13 @@ async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<St
         let launch = launch(entry);
         let pin = wired.store.pin(PinKind::Server, &entry.name).await?;
         let accepted = pin.as_ref().is_some_and(|pin| pin.digest == launch.digest());
-        if !accepted {
+        if wired.acceptance != Acceptance::Accepted {
+            // What a server's environment holds is pinned with the project's files and not with the server.
+            complain(&format!(
+                "countersign: the server `{}` is not started: the project's files are not what was accepted",
+                entry.name
+            ));
+        } else if !accepted {
             let what = if pin.is_some() { "changed since it was accepted" } else { "was never accepted" };
             complain(&format!(
                 "countersign: the server `{}` {what} and is not started; look at it: countersign --project {} trust accept {}",

@@ -174,3 +174,35 @@ def calls(name, say): return name
     ground.the_log_is_whole();
 }
 
+/// The values of a server's environment are no part of its pin; they are part of the project's.
+#[test]
+fn a_project_that_nobody_accepted_starts_no_server() {
+    let ground = Ground::with("", None);
+    let body = r#"
+open(at("started"), "a").write(os.environ["LOADS"] + "\n")
+def lists(cursor): return {"tools": [tool("a", "fine")]}
+def calls(name, say): return name
+"#;
+    let server = scripted(&ground, "s", body);
+    let toml = |value: &str| {
+        format!(
+            "version = 1\n[[servers]]\nname = \"s\"\ncommand = {:?}\nargs = {:?}\nenv = {{ LOADS = {value:?} }}\n",
+            server.command, server.args
+        )
+    };
+    ground.write(".countersign/servers.toml", &toml("good"));
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    ground.person(&["trust", "accept", "s", "--yes"]);
+    ground.write(".countersign/servers.toml", &toml("evil"));
+    let mut client = opened(ground.registered(&[]));
+    assert!(is_error(&client.call("s__a", json!({}))));
+    client.finish(LIMIT);
+    let (code, said) = ground.try_person(&["trust", "accept", "s", "--yes"]);
+    assert!(code != Some(0) && said.contains("trust accept project"), "{said}");
+    assert_eq!(std::fs::read_to_string(ground.root.join("started")).unwrap(), "good\n");
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    let mut client = opened(ground.registered(&[]));
+    assert!(!is_error(&client.call("s__a", json!({}))));
+    client.finish(LIMIT);
+}
+

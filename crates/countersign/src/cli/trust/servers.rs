@@ -5,10 +5,11 @@
 
 use super::{difference, refused};
 use crate::cli::{complain, exit, mcp, need_person, say};
-use crate::wire::{self, Wired};
+use crate::wire::{self, Acceptance, Wired};
 use anyhow::Context as _;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::digest::Digest;
+use countersign_core::facts::shell::quote;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
 use countersign_core::trust::{self, Listed};
@@ -130,6 +131,14 @@ pub(super) async fn accept(
         say("Accepted.");
         return Ok(exit::OK);
     };
+    // The values of its environment are no part of its pin, so somebody must have looked at them in the file.
+    if wired.acceptance != Acceptance::Accepted {
+        complain(&format!(
+            "Nothing was started or accepted: look at the project's files first: countersign --project {} trust accept project",
+            quote(wired.project.root_text())
+        ));
+        return Ok(exit::FAILED);
+    }
     let launch = mcp::launch(&entry);
     let old = wired.store.pin(PinKind::Server, name).await?;
     if old.as_ref().is_none_or(|o| o.digest != launch.digest()) {
@@ -258,6 +267,11 @@ async fn ask(
         let answer = send(text).await?;
         let result = answer.as_ref().and_then(Message::result).context("it does not list its tools")?;
         let page = trust::listing(result).map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(
+            tools.len() + page.tools.len() <= trust::MAX_TOOLS,
+            "it lists more than {} tools",
+            trust::MAX_TOOLS
+        );
         for tool in page.tools {
             if tools.iter().all(|t| t.name != tool.name) {
                 tools.push(tool);
