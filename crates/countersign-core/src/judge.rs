@@ -235,7 +235,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return denied;
     }
     // J9
-    if ledger.joined {
+    if ledger.joined && !knows_more(call, facts, book) {
         let reason = Clean::fixed("the client's hook asked about this call and it was allowed");
         let mut allow = Judgement::new(Verdict::Allow, Step::Grant, reason);
         allow.granted = true;
@@ -313,6 +313,23 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     }
     // J14
     gate(call, facts, book, ledger, left)
+}
+
+/// Whether a rule asks about the call because of what only the gateway knows of its server: tiers and what arguments
+/// are. The client's hook could not ask about that.
+fn knows_more(call: &ToolCall, facts: &Facts, book: &Rulebook) -> bool {
+    if call.served().is_none_or(|served| served.tier.is_none() && served.roles.is_empty()) {
+        return false;
+    }
+    let mut parts = call.parts().clone();
+    parts.served = None;
+    let Ok(plain) = ToolCall::new(parts) else { return true };
+    let Ok(less) = Facts::of(&plain, book.settings().home.as_deref()) else { return true };
+    let hits = |call: &ToolCall, facts: &Facts| book.evaluate(RuleSet::Soft, call, facts);
+    match (hits(call, facts), hits(&plain, &less)) {
+        (Ok(all), Ok(seen)) => all.iter().any(|rule| !seen.contains(rule)),
+        _ => true,
+    }
 }
 
 fn halted(halt: &Halt) -> Option<Judgement> {

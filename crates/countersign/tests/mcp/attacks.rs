@@ -206,3 +206,61 @@ def calls(name, say): return name
     client.finish(LIMIT);
 }
 
+/// A hook knows nothing of `servers.toml`; what the gateway knows beside is asked about all the same.
+#[test]
+fn a_hook_s_allow_covers_only_what_the_hook_could_see() {
+    let ground = Ground::with("", Some(0));
+    let hostile = Hostile::new(&ground.root, "odd");
+    let server = hostile.server();
+    let toml = format!(
+        "version = 1\n[[servers]]\nname = \"odd\"\ncommand = {:?}\nargs = {:?}\narg_roles.echo.todo = \"command\"\n",
+        server.command, server.args
+    );
+    ground.write(".countersign/servers.toml", &toml);
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    ground.person(&["trust", "accept", "odd", "--yes"]);
+    let args = json!({ "todo": "git reset --hard" });
+    let mut client = ground.registered(&["--server", "odd"]);
+    client.request(json!({ "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "claude-code", "version": "1" } } }));
+    client.notify("notifications/initialized", json!({}));
+    let call = |client: &mut McpClient, id: &str, args: &Value| -> Value {
+        let line = client.request(json!({ "method": "tools/call", "params": {
+            "name": "echo", "arguments": args, "_meta": { "claudecode/toolUseId": id } } }));
+        serde_json::from_slice(&line).unwrap()
+    };
+    let settings = std::fs::read_to_string(ground.root.join(".claude/settings.local.json")).unwrap();
+    let (_, rest) = settings.split_once("--project-id").unwrap();
+    let project: String =
+        rest.chars().skip_while(|c| !c.is_ascii_hexdigit()).take_while(char::is_ascii_hexdigit).collect();
+    let hook = |id: &str, args: &Value| {
+        let message = json!({ "session_id": "s", "transcript_path": "/dev/null", "cwd": ground.root,
+            "permission_mode": "default", "hook_event_name": "PreToolUse", "tool_name": "mcp__odd__echo",
+            "tool_input": args, "tool_use_id": id });
+        let mut command =
+            ground.command("timeout", &["120", BINARY, "hook", "claude-code", "pre", "--project"]);
+        let mut child = command
+            .arg(&ground.root)
+            .args(["--project-id", &project])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(message.to_string().as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stdout.is_empty(), "allowed by the hook: {}", both(&out));
+    };
+    let alone = call(&mut client, "t0", &args);
+    assert!(text(&alone).contains("approval required"), "{alone:#}");
+    hook("t1", &args);
+    let joined = call(&mut client, "t1", &args);
+    assert!(text(&joined).contains("approval required"), "{joined:#}");
+    let plain = json!({ "todo": "ls" });
+    hook("t2", &plain);
+    assert!(!is_error(&call(&mut client, "t2", &plain)));
+    client.finish(LIMIT);
+    assert_eq!(hostile.calls("echo"), 1);
+    let taken = ground.judged("mcp__odd__echo").into_iter().filter(|r| !r["data"]["joins"].is_null()).count();
+    assert!(taken >= 1);
+}
