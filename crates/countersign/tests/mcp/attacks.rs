@@ -147,6 +147,50 @@ def calls(name, say):
     assert_eq!(received(&ground, "shy").matches("\"a\"").count(), 1);
 }
 
+/// A server that talks faster than its client reads waits, instead of filling the memory.
+#[test]
+fn a_flood_of_notifications_does_not_fill_the_memory() {
+    let ground = Ground::with("", None);
+    let body = r#"
+def lists(cursor): return {"tools": [tool("flood", "")]}
+def calls(name, say):
+    line = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 65000}}) + "\n"
+    for n in range(6000):
+        sys.stdout.write(line)
+        if n % 20 == 0: open(at("flooded"), "w").write(str(n))
+    return "flooded"
+"#;
+    let server = scripted(&ground, "loud", body);
+    let mut args = vec!["mcp".to_owned(), "--server".to_owned(), "loud".to_owned(), "--".to_owned()];
+    args.push(server.command.clone());
+    args.extend(server.args.clone());
+    let mut command = ground.command(BINARY, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    // Nobody reads its output.
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for line in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"flood","arguments":{}}}"#,
+    ] {
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    until("the flood has begun", || ground.root.join("flooded").exists());
+    let begun = || std::fs::read_to_string(ground.root.join("flooded")).unwrap().parse().unwrap_or(0u32);
+    let mut before = 0;
+    // Until it gets rid of nothing more.
+    until("the server waits", || {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = begun();
+        std::mem::replace(&mut before, now) == now || now > 400
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(before <= 400, "{} MB were taken from it", before / 16);
+}
+
 /// Another command line under a quarantined name is no acceptance.
 #[test]
 fn another_command_line_does_not_end_a_quarantine() {

@@ -13,7 +13,7 @@ use countersign_core::facts::shell::quote;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
 use countersign_core::trust::{self, Listed};
-use countersign_gate::seams::{Pin, PinKind};
+use countersign_gate::seams::{Pin, PinKind, Servers as _};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -218,7 +218,13 @@ async fn list(wired: &Wired, entry: &crate::config::servers::Entry) -> anyhow::R
     let name = entry.name.as_str();
     let pool = wire::mcp_pool(vec![start], Some(&wired.project.root));
     pool.start(name).with_context(|| format!("`{}` cannot be started", entry.command))?;
+    // What it says by itself is for nobody here, and it is not read any further while that waits.
+    let hearing = {
+        let pool = pool.clone();
+        tokio::spawn(async move { while pool.hear().await.is_some() {} })
+    };
     let listed = tokio::time::timeout(Duration::from_secs(60), ask(wired, name, &*pool)).await;
+    hearing.abort();
     pool.close().await;
     listed.context("it did not list its tools within 60 s")?
 }
