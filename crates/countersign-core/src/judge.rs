@@ -241,7 +241,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return denied;
     }
     // J9
-    if ledger.joined {
+    if ledger.joined && !knows_more(call, &asked, book, ledger) {
         let reason = Clean::fixed("the client's hook asked about this call and it was allowed");
         let mut allow = Judgement::new(Verdict::Allow, Step::Grant, reason);
         allow.granted = true;
@@ -319,6 +319,24 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     }
     // J14
     gate(call, facts, book, ledger, left)
+}
+
+/// Whether a rule asks about the call because of what only the gateway knows of its server: tiers and what arguments
+/// are. The client's hook could not ask about that.
+fn knows_more(call: &ToolCall, asked: &Asked, book: &Rulebook, ledger: &Ledger) -> bool {
+    if call.served().is_none_or(|served| served.tier.is_none() && served.roles.is_empty()) {
+        return false;
+    }
+    let mut parts = call.parts().clone();
+    parts.served = None;
+    let Ok(plain) = ToolCall::new(parts) else { return true };
+    let settings = book.settings();
+    let Ok(less) = Facts::of(&plain, &settings.ground) else { return true };
+    let Ok(before) = Asked::of(&plain, &less, &ledger.resolved, settings) else { return true };
+    match (book.evaluate(RuleSet::Soft, asked), book.evaluate(RuleSet::Soft, &before)) {
+        (Ok(all), Ok(seen)) => all.iter().any(|rule| !seen.contains(rule)),
+        _ => true,
+    }
 }
 
 fn halted(halt: &Halt) -> Option<Judgement> {

@@ -171,6 +171,12 @@ impl Gate {
             surface.hidden = surface.tools.keys().cloned().collect();
             return Ok(surface);
         }
+        // A quarantine is ended by a person, not by a command line that somebody else wrote under the same name.
+        if !fits && self.store.pin(PinKind::Drift, name).await?.is_some() {
+            surface.hidden = surface.tools.keys().cloned().collect();
+            surface.quarantined = true;
+            return Ok(surface);
+        }
         if !fits {
             self.pin_all(launch, tools, &[first_seen(launch, tools)]).await?;
             return Ok(surface);

@@ -43,6 +43,10 @@ impl Door {
         let mut texts: Vec<String> = Vec::new();
         let page = |result: &str| {
             let page = trust::listing(result)?;
+            // The bound is one on all pages together.
+            if tools.len() + page.tools.len() > trust::MAX_TOOLS {
+                return Err("too many tools".to_owned());
+            }
             for tool in page.tools {
                 if tools.iter().all(|t| t.name != tool.name) {
                     let text = result.get(tool.span.clone()).ok_or("a tool without a place")?;
@@ -110,9 +114,11 @@ impl Door {
         let Some(looked) = looked else {
             return refused(id, Code::ServerUnavailable, "what the server lists could not be looked at");
         };
+        // A page must not say anything else than what was looked at: a name of another page, with other words.
         let shown: Vec<String> = page
             .tools
             .iter()
+            .filter(|tool| looked.surface.tools.get(&tool.name) == Some(&tool.digest))
             .filter(|tool| self.shows(server, &looked.surface, &tool.name))
             .filter_map(|tool| result.get(tool.span.clone()).map(str::to_owned))
             .collect();

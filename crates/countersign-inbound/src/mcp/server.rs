@@ -1,6 +1,6 @@
 //! What servers say by themselves: notifications go to the client, requests are judged first.
 
-use super::{Asked, Backend, Door, locked, refused};
+use super::{Asked, Backend, Door, MAX_ASKED, MAX_ASKING, locked, refused};
 use countersign_core::call::{FromServer, Served, Surface, ToolCall};
 use countersign_core::code::Code;
 use countersign_core::json::{Bounds, Json};
@@ -26,7 +26,17 @@ impl Door {
         let text = self.parts.gate.heard(&raw);
         let Ok(message) = Message::from_server(text.as_str().as_bytes()) else { return };
         if message.is_request() {
-            tokio::spawn(async move { self.asks(&server, message).await });
+            let before = self.asking.fetch_add(1, Ordering::AcqRel);
+            let few = before < MAX_ASKING && locked(&self.asked).len() < MAX_ASKED;
+            tokio::spawn(async move {
+                if few {
+                    self.asks(&server, message).await;
+                } else if let Some(id) = message.id() {
+                    let why = "too many requests have no answer yet";
+                    self.reject(&server, id, Code::LimitConcurrency, why).await;
+                }
+                self.asking.fetch_sub(1, Ordering::AcqRel);
+            });
             return;
         }
         if message.method() == Some("notifications/cancelled") {
@@ -37,7 +47,7 @@ impl Door {
                 _ => None,
             });
             if let Some(ours) = ours {
-                self.send(message.with(None, &[(&["requestId"], &ours)]));
+                self.pass(message.with(None, &[(&["requestId"], &ours)])).await;
             }
             return;
         }
@@ -50,7 +60,7 @@ impl Door {
             let name = server.clone();
             tokio::spawn(async move { door.surface(&name).await });
         }
-        self.send(message.text().to_owned());
+        self.pass(message.text().to_owned()).await;
     }
 
     /// A request of a server: its own kind of call, judged, shown to the client, answered.

@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, mpsc};
 /// The servers of one gateway.
 pub struct Pool {
     servers: Vec<Arc<Server>>,
-    heard: Mutex<mpsc::UnboundedReceiver<Heard>>,
+    heard: Mutex<mpsc::UnboundedReceiver<(Heard, u32)>>,
     said: Arc<Tally>,
     clock: Arc<dyn Clock>,
 }
@@ -132,12 +132,14 @@ impl Servers for Pool {
     async fn hear(&self) -> Option<Heard> {
         let mut heard = self.heard.lock().await;
         // Who comes for the next has dealt with the one before.
-        if self.said.taken.swap(false, Ordering::AcqRel) {
+        let taken = self.said.taken.swap(0, Ordering::AcqRel);
+        if taken > 0 {
+            self.said.room.add_permits(usize::try_from(taken - 1).unwrap_or(0));
             self.said.done.fetch_add(1, Ordering::Release);
             self.said.moved.notify_waiters();
         }
-        let next = heard.recv().await;
-        self.said.taken.store(next.is_some(), Ordering::Release);
-        next
+        let (next, cost) = heard.recv().await?;
+        self.said.taken.store(u64::from(cost) + 1, Ordering::Release);
+        Some(next)
     }
 }

@@ -5,14 +5,15 @@
 
 use super::{difference, refused};
 use crate::cli::{complain, exit, mcp, need_person, say};
-use crate::wire::{self, Wired};
+use crate::wire::{self, Acceptance, Wired};
 use anyhow::Context as _;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::digest::Digest;
+use countersign_core::facts::shell::quote;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
 use countersign_core::trust::{self, Listed};
-use countersign_gate::seams::{Pin, PinKind};
+use countersign_gate::seams::{Pin, PinKind, Servers as _};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -137,6 +138,14 @@ pub(super) async fn accept(
         say("Accepted.");
         return Ok(exit::OK);
     };
+    // The values of its environment are no part of its pin, so somebody must have looked at them in the file.
+    if wired.acceptance != Acceptance::Accepted {
+        complain(&format!(
+            "Nothing was started or accepted: look at the project's files first: countersign --project {} trust accept project",
+            quote(wired.project.root_text())
+        ));
+        return Ok(exit::FAILED);
+    }
     let launch = mcp::launch(&entry);
     let old = wired.store.pin(PinKind::Server, name).await?;
     if old.as_ref().is_none_or(|o| o.digest != launch.digest()) {
@@ -216,7 +225,13 @@ async fn list(wired: &Wired, entry: &crate::config::servers::Entry) -> anyhow::R
     let name = entry.name.as_str();
     let pool = wire::mcp_pool(vec![start], Some(&wired.project.root));
     pool.start(name).with_context(|| format!("`{}` cannot be started", entry.command))?;
+    // What it says by itself is for nobody here, and it is not read any further while that waits.
+    let hearing = {
+        let pool = pool.clone();
+        tokio::spawn(async move { while pool.hear().await.is_some() {} })
+    };
     let listed = tokio::time::timeout(Duration::from_secs(60), ask(wired, name, &*pool)).await;
+    hearing.abort();
     pool.close().await;
     listed.context("it did not list its tools within 60 s")?
 }
@@ -260,6 +275,10 @@ async fn ask(
     let mut tools: Vec<Listed> = Vec::new();
     let page = |result: &str| {
         let page = trust::listing(result)?;
+        // The bound is one on all pages together.
+        if tools.len() + page.tools.len() > trust::MAX_TOOLS {
+            return Err("too many tools".to_owned());
+        }
         for tool in page.tools {
             if tools.iter().all(|t| t.name != tool.name) {
                 tools.push(tool);
