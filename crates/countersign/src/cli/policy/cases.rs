@@ -14,7 +14,7 @@ use countersign_core::time::Timestamp;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub(super) const HELP: &str = "Example:\n  countersign policy test\n  countersign policy test cases/ --rulebook proposal/\n  countersign policy test --grid > .countersign/policy/tests/grid.txt\n\nA case is an object in a file that ends in .json; a file may hold a list of them:\n  { \"name\": \"publishing asks\",\n    \"call\": { \"tool_name\": \"Bash\", \"tool_input\": { \"command\": \"cargo publish\" } },\n    \"expected\": { \"verdict\": \"require_approval\", \"matching_rule_ids\": [\"ask_before_publish\"] } }\nBeside these, call may name client (claude-code, codex, gemini, ...), agent_type of a sub-agent, and cwd. A grid.txt\nbeside the cases is what --grid must print. Exit code 1 if anything differs, 2 if there is no case.";
+pub(super) const HELP: &str = "Example:\n  countersign policy test\n  countersign policy test cases/ --rulebook proposal/\n  countersign policy test --grid > .countersign/policy/tests/grid.txt\n\nA case is an object in a file that ends in .json; a file may hold a list of them:\n  { \"name\": \"publishing asks\",\n    \"call\": { \"tool_name\": \"Bash\", \"tool_input\": { \"command\": \"cargo publish\" } },\n    \"expected\": { \"verdict\": \"require_approval\", \"matching_rule_ids\": [\"ask_before_publish\"] } }\nBeside these, call may name client (claude-code, codex, gemini, ...), agent_type of a sub-agent, and cwd. A grid.txt\nbeside the cases is what --grid must print. With --json, what differs says under got what the rules\nsaid. Exit code 1 if anything differs, 2 if there is no case.";
 
 /// The folder of cases in a project.
 const FOLDER: &str = "policy/tests";
@@ -70,7 +70,7 @@ impl Test {
             let call = case.call(&root, case.client, case.agent_type.as_deref())?;
             let trial = Trial::of(&read.book, &call, None);
             if let Some(why) = case.differs(&trial) {
-                failed.push((case, why));
+                failed.push((case, why, got(&trial)));
             }
         }
         let golden = dir.join("grid.txt");
@@ -81,11 +81,12 @@ impl Test {
             drifted = difference(wanted.trim_end(), found.trim_end());
         }
         if cx.global.json {
-            let failures = failed.iter().map(|(case, why)| {
+            let failures = failed.iter().map(|(case, why, got)| {
                 Json::object([
                     ("name", Json::str(&case.name)),
                     ("file", Json::str(&case.file)),
                     ("why", Json::str(why)),
+                    ("got", got.clone()),
                 ])
             });
             let all = Json::object([
@@ -95,7 +96,7 @@ impl Test {
             ]);
             say(&all.canonical());
         } else {
-            for (case, why) in &failed {
+            for (case, why, _) in &failed {
                 say(&format!("FAILED {} ({}): {why}", clean(&case.name), case.file));
             }
             if let Some(line) = &drifted {
@@ -143,6 +144,15 @@ impl Case {
             )
         })
     }
+}
+
+/// What the rules say of a case, in the members of `expected`.
+fn got(trial: &Trial) -> Json {
+    let judged = trial.enforced();
+    Json::object([
+        ("verdict", Json::str(judged.verdict.as_str())),
+        ("matching_rule_ids", Json::Array(judged.rules.iter().map(Json::str).collect())),
+    ])
 }
 
 /// Every case of a folder, files in the order of their names.
