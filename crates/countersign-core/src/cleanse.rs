@@ -12,6 +12,7 @@ mod assignment;
 mod catalogue;
 mod custom;
 mod index;
+pub mod injection;
 mod plausible;
 mod reply;
 mod secrets;

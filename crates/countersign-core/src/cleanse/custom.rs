@@ -120,7 +120,11 @@ fn build(written: &Written) -> Result<Regex, PatternError> {
             };
         }
         Err(e) => {
-            return bad(format!("the pattern cannot be read: {}", last_line(&e)), "correct the pattern", None);
+            return bad(
+                format!("the pattern cannot be read: {}", last_line(&e)),
+                "correct the pattern",
+                None,
+            );
         }
     };
     if hir.properties().minimum_len() == Some(0) {

@@ -108,6 +108,29 @@ pub(super) fn look(
     wide(text, custom, depth, hits)
 }
 
+/// A run that may be an encoding.
+pub(super) enum Run<'a> {
+    /// Hex digits alone.
+    Hex(&'a [u8]),
+    /// Symbols of base64, line ends taken out.
+    Base64(&'a [u8]),
+}
+
+/// Every run of a text that may be an encoding.
+pub(super) fn runs(text: &[u8], mut see: impl FnMut(Run<'_>)) {
+    let mut from = 0;
+    while let Some((at, end, kinds)) = next_run(text, from) {
+        from = end;
+        if kinds & HEX_ONLY == 0 {
+            see(Run::Hex(text.get(at..end).unwrap_or_default()));
+        } else if kinds & LOWER != 0 && kinds & UPPER != 0 {
+            let (symbols, end) = wrapped(text, at, end);
+            from = end;
+            see(Run::Base64(&symbols));
+        }
+    }
+}
+
 /// Whether a part touches one of these, which are in order and apart.
 fn overlaps(known: &[Range<usize>], part: Range<usize>) -> bool {
     let first = known.partition_point(|k| k.end <= part.start);
