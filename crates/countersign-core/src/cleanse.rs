@@ -11,6 +11,7 @@
 mod assignment;
 mod catalogue;
 mod custom;
+mod exact;
 mod index;
 pub mod injection;
 mod plausible;
@@ -20,6 +21,7 @@ mod show;
 mod views;
 
 pub use custom::{PatternError, Written, check as check_pattern};
+pub use exact::{Known, TooLarge};
 pub use reply::{Cleansed, Reply, clean_message, clean_reply, redact_arguments};
 
 use custom::Custom;
@@ -127,6 +129,11 @@ impl Catalogue {
         }
         out.push_str(text.get(from..).ok_or(ScanError)?);
         Ok(Some((out, hits)))
+    }
+
+    /// How many secrets a text has.
+    pub fn count(&self, text: &str) -> Option<usize> {
+        self.find(text).ok().map(|hits| hits.len())
     }
 
     /// Cleanses a text: secrets replaced, control and hidden characters made visible. Idempotent.
