@@ -505,7 +505,7 @@ pub struct Outcome {
     /// Size of the result in bytes.
     pub bytes: i64,
     /// What was taken out of the result: id of the shape and how often.
-    pub redactions: Vec<(&'static str, u32)>,
+    pub redactions: crate::cleanse::Redactions,
 }
 
 /// How an executed call ended.

@@ -80,7 +80,7 @@ fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> 
     let duration_ms: i64 = row.try_get("duration_ms")?;
     let joined_by: Option<String> = row.try_get("joined_by")?;
     let redactions: Vec<(&str, Json)> =
-        ended.redactions.iter().map(|(id, n)| (*id, Json::int(i64::from(*n)))).collect();
+        ended.redactions.iter().map(|(id, n)| (&**id, Json::int(i64::from(*n)))).collect();
     let keys = [
         ("outcome", word(ended.outcome.as_str())),
         ("code", ended.code.and_then(|c| word(c.as_str()))),

@@ -1,0 +1,380 @@
+//! The catalogue of secret shapes, as data (gateway.md 7.2, approvals.md 5.1).
+//!
+//! A shape is looked for where one of its words stands; its pattern must then match at that very place. The first
+//! group of a pattern, if it has one, is the secret, and what is around it stays. Patterns see bytes, know no Unicode
+//! and are compiled when a word first asks for them. Examples are written with `{…}` in the place of what would make
+//! them look alive: `{a36}` letters and digits, `{h32}` lower hex, `{U16}` capitals and digits, `{d9}` digits, `{w27}`
+//! letters, digits, `-` and `_`. Named assignments (`password = …`) have a reader of their own, `assignment`.
+
+use super::index::{Bits, add};
+use regex::bytes::{Regex, RegexBuilder};
+use std::sync::OnceLock;
+
+/// What may not stand in front of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Border {
+    /// Anything may: a vendor's prefix is told by itself, and what stands there may be the rest of a terminal sequence.
+    None,
+    /// A letter or digit.
+    Word,
+    /// A letter, a digit, `-`, `_` or `.`.
+    Token,
+    /// Anything but a digit.
+    AfterDigit,
+}
+
+/// How bad it is when it leaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Opens an account or a system by itself.
+    High,
+    /// Opens something narrow, or only together with something else.
+    Medium,
+}
+
+/// One shape of secret.
+pub(super) struct Shape {
+    /// What stands in its marker.
+    pub(super) id: &'static str,
+    /// One of these begins it, whatever the case.
+    pub(super) words: &'static [&'static str],
+    /// What must match where the word stands.
+    pub(super) pattern: &'static str,
+    /// What must not stand before it.
+    pub(super) border: Border,
+    /// Least entropy of the secret, in tenths of a bit a character; 0 asks for none.
+    pub(super) entropy: u8,
+    /// How many bytes before the word belong to it.
+    pub(super) back: usize,
+    /// How bad it is.
+    pub(super) severity: Severity,
+    /// Examples, written with `{…}`.
+    #[cfg_attr(not(test), expect(dead_code))] // kept beside what they are examples of
+    pub(super) hits: &'static [&'static str],
+    /// What looks nearly so.
+    #[cfg_attr(not(test), expect(dead_code))] // kept beside what they are examples of
+    pub(super) misses: &'static [&'static str],
+}
+
+type Texts = &'static [&'static str];
+
+const fn shape(id: &'static str, words: Texts, pattern: &'static str, hits: Texts, misses: Texts) -> Shape {
+    Shape {
+        id,
+        words,
+        pattern,
+        border: Border::None,
+        entropy: 0,
+        back: 0,
+        severity: Severity::High,
+        hits,
+        misses,
+    }
+}
+
+impl Shape {
+    const fn border(mut self, border: Border) -> Shape {
+        self.border = border;
+        self
+    }
+
+    const fn entropy(mut self, tenths: u8) -> Shape {
+        self.entropy = tenths;
+        self
+    }
+
+    const fn back(mut self, bytes: usize) -> Shape {
+        self.back = bytes;
+        self
+    }
+
+    const fn medium(mut self) -> Shape {
+        self.severity = Severity::Medium;
+        self
+    }
+}
+
+/// Every shape that a word tells, the more specific of the same word first.
+#[rustfmt::skip]
+pub(super) const SHAPES: &[Shape] = &[
+    // Cloud providers.
+    shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"\A((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9_]|\z)", &["AKIA{U16}", "ASIA{U16}", "ABIA{U16}", "ACCA{U16}"], &["AKIA{U15}", "akia{h16}", "AKIA{U17}", "AKIAIOSFODNN7EXAMPLE"]),
+    shape("AWS_BEDROCK_KEY", &["absk"], r"\AABSK[A-Za-z0-9+/]{100,}={0,2}", &["ABSK{a109}"], &["ABSK{a40}"]),
+    shape("AWS_SECRET", &["secretkey", "secret_key", "secret-key", "secretaccess", "secret_access", "secret-access"], r#"\A(?i:secret[_-]?(?:access[_-]?)?key)[\\"'\]]{0,4}[\s=:>"'\\]{1,10}([A-Za-z0-9/+=]{40})(?:[^A-Za-z0-9/+=]|\z)"#, &["aws_secret_access_key = {a40}", "AWS_SECRET_ACCESS_KEY={a40}", "\"secretAccessKey\": \"{a40}\""], &["aws_secret_access_key = {d3}", "secret_key_id"]).entropy(15),
+    shape("GOOGLE_KEY", &["aiza"], r"\AAIza[A-Za-z0-9_-]{35}", &["AIza{w35}"], &["AIza{w20}"]),
+    shape("GOOGLE_OAUTH_SECRET", &["gocspx-"], r"\AGOCSPX-[A-Za-z0-9_-]{28}", &["GOCSPX-{w28}"], &["GOCSPX-{w10}"]),
+    shape("GOOGLE_OAUTH_TOKEN", &["ya29."], r"\Aya29\.[A-Za-z0-9_-]{20,}", &["ya29.{w60}"], &["ya29.{w8}"]),
+    shape("GOOGLE_SERVICE_ACCOUNT", &["private_key_id"], r#"\Aprivate_key_id\\?"\s{0,4}:\s{0,4}\\?"([a-f0-9]{40})"#, &["\"private_key_id\": \"{h40}\""], &["\"private_key_id\": \"\""]).medium(),
+    shape("AZURE_KEY", &["accountkey", "sharedaccesskey"], r"\A(?i:AccountKey|SharedAccessKey)\s{0,2}=\s{0,2}([A-Za-z0-9+/]{40,100}={0,2})", &["AccountKey={a86}==;EndpointSuffix=core", "SharedAccessKey={a43}="], &["AccountKey=secret;"]),
+    shape("AZURE_SAS", &["sig="], r"\Asig=([A-Za-z0-9%+/]{40,120}(?:%3[Dd]|=))", &["?sv=2020-08-04&sig={a43}%3D"], &["sig={a12}"]).border(Border::Word),
+    shape("AZURE_CLIENT_SECRET", &["0q~", "1q~", "2q~", "3q~", "4q~", "5q~", "6q~", "7q~", "8q~", "9q~"], r"\A[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}", &["{a3}8Q~{w34}"], &["{a3}8Q~{w20}"]).back(3),
+    shape("ALIBABA_KEY", &["ltai"], r"\A(LTAI[A-Za-z0-9]{17,26})(?:[^A-Za-z0-9]|\z)", &["LTAI{a20}"], &["LTAI{a8}"]).border(Border::Word).medium(),
+    shape("DIGITALOCEAN_TOKEN", &["dop_v1_", "doo_v1_", "dor_v1_"], r"\Ado[opr]_v1_[a-f0-9]{64}", &["dop_v1_{h64}", "doo_v1_{h64}", "dor_v1_{h64}"], &["dop_v1_{h32}"]),
+    shape("HEROKU_KEY", &["hrku-"], r"\AHRKU-[A-Za-z0-9_-]{36,}", &["HRKU-AA{w58}"], &["HRKU-{w8}"]),
+    shape("HEROKU_KEY", &["heroku"], r#"\A(?i:heroku)[A-Za-z0-9_. \t-]{0,24}["'\\]{0,3}\s{0,3}[:=]?>?\s{0,3}["'\\]{0,3}([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"#, &["HEROKU_API_KEY={h8}-{h4}-{h4}-{h4}-{h12}"], &["heroku app {h8}"]).medium(),
+    shape("YANDEX_KEY", &["aqvn"], r"\A(AQVN[A-Za-z0-9_-]{35,38})(?:[^A-Za-z0-9_-]|\z)", &["AQVN{w36}"], &["AQVN{w10}"]).border(Border::Word),
+    shape("FLY_TOKEN", &["fo1_", "fm1r_", "fm2_"], r"\A(?:fo1_[A-Za-z0-9_-]{43}|fm1r_[A-Za-z0-9+/]{100,}={0,3}|fm2_[A-Za-z0-9+/]{100,}={0,3})", &["fo1_{w43}", "fm2_{a120}"], &["fo1_{w8}"]).border(Border::Word),
+    shape("CLOUDFLARE_ORIGIN_KEY", &["v1.0-"], r"\Av1\.0-[a-f0-9]{24}-[a-f0-9]{146}", &["v1.0-{h24}-{h146}"], &["v1.0-{h8}"]),
+    shape("CLOUDINARY_URL", &["cloudinary://"], r"\Acloudinary://[0-9]{6,20}:([A-Za-z0-9_-]{20,})@", &["cloudinary://{d15}:{w27}@name"], &["cloudinary://name"]),
+    // Code hosts and package registries.
+    shape("GITHUB_PAT", &["github_pat_"], r"\Agithub_pat_[A-Za-z0-9_]{22,}", &["github_pat_{a22}", "github_pat_{a22}_{a59}"], &["github_pat_{a21}"]),
+    shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"\Agh[poshur]_[A-Za-z0-9]{36,}", &["ghp_{a36}", "gho_{a36}", "ghs_{a36}", "ghu_{a36}", "ghr_{a76}"], &["ghp_{a35}", "ghx_{a36}"]),
+    shape("GITHUB_URL_TOKEN", &["x-access-token"], r"\Ax-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &["x-access-token: ask"]),
+    shape("GITLAB_TOKEN", &["glpat-", "gldt-", "glrt-", "glft-", "glsoat-", "glcbt-", "glptt-", "glagent-", "glimt-", "glffct-", "gloas-", "glrtr-"], r"\Agl(?:pat|dt|rt|rtr|ft|soat|cbt|ptt|agent|imt|ffct|oas)-[A-Za-z0-9_=.-]{20,}", &["glpat-{w20}", "gldt-{w20}", "glptt-{h40}", "glcbt-64_{w20}", "glagent-{w50}"], &["glpat-{w10}"]),
+    shape("GITLAB_TOKEN", &["gr1348941"], r"\AGR1348941[A-Za-z0-9_-]{20,}", &["GR1348941{w20}"], &["GR1348941{w3}"]),
+    shape("BITBUCKET_TOKEN", &["atbb"], r"\A(ATBB[A-Za-z0-9]{24,36})(?:[^A-Za-z0-9]|\z)", &["ATBB{a32}"], &["ATBB{a8}"]).border(Border::Word),
+    shape("ATLASSIAN_TOKEN", &["atatt3", "atctt3"], r"\AAT[AC]TT3[A-Za-z0-9_=-]{60,}", &["ATATT3{w186}", "ATCTT3{w186}"], &["ATATT3{w20}"]),
+    shape("NPM_TOKEN", &["npm_"], r"\A(npm_[A-Za-z0-9]{36})(?:[^A-Za-z0-9_]|\z)", &["npm_{a36}"], &["npm_{a37}", "npm_config_{a20}"]),
+    shape("NPMRC_TOKEN", &["_authtoken", "_auth", "_password"], r#"\A_(?i:authToken|auth|password)\s{0,3}=\s{0,3}["']?([A-Za-z0-9+/=_.-]{16,})"#, &["//registry.npmjs.org/:_authToken={h8}-{h4}-{h4}-{h4}-{h12}", "_auth={a32}"], &["//registry.npmjs.org/:_authToken=${NPM_TOKEN}"]).entropy(25),
+    shape("PYPI_TOKEN", &["pypi-"], r"\Apypi-[A-Za-z0-9_-]{50,}", &["pypi-AgEIcHlwaS5vcmc{w60}"], &["pypi-{w20}"]),
+    shape("RUBYGEMS_KEY", &["rubygems_"], r"\Arubygems_[a-f0-9]{48}", &["rubygems_{h48}"], &["rubygems_{h20}"]),
+    shape("CRATES_TOKEN", &["cio"], r"\A(cio[A-Za-z0-9]{32})(?:[^A-Za-z0-9_]|\z)", &["cio{a32}"], &["cio{a31}", "cio{a33}"]).border(Border::Token).entropy(30),
+    shape("NUGET_KEY", &["oy2"], r"\A(oy2[a-z0-9]{43})(?:[^A-Za-z0-9_]|\z)", &["oy2{h43}"], &["oy2{h42}"]).border(Border::Token),
+    shape("CLOJARS_TOKEN", &["clojars_"], r"\ACLOJARS_[A-Za-z0-9]{60}", &["CLOJARS_{a60}"], &["CLOJARS_{a20}"]),
+    shape("DOCKER_TOKEN", &["dckr_pat_", "dckr_oat_"], r"\Adckr_[po]at_[A-Za-z0-9_-]{27,}", &["dckr_pat_{w27}", "dckr_oat_{w32}"], &["dckr_pat_{w10}"]),
+    shape("DOCKER_AUTH", &["\"auth\"", "\\\"auth\\\""], r#"\A\\?"auth\\?"\s{0,4}:\s{0,4}\\?"([A-Za-z0-9+/]{16,}={0,2})\\?""#, &["\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"{a36}=\"}}"], &["\"auth\": \"none\""]).entropy(30),
+    shape("ARTIFACTORY_KEY", &["akcp"], r"\AAKCp[A-Za-z0-9]{69}", &["AKCp{a69}"], &["AKCp{a20}"]),
+    shape("ARTIFACTORY_KEY", &["cmvmdgtu"], r"\AcmVmdGtu[A-Za-z0-9]{56}", &["cmVmdGtu{a56}"], &["cmVmdGtu{a20}"]),
+    shape("BUILDKITE_TOKEN", &["bkua_"], r"\Abkua_[a-z0-9]{40}", &["bkua_{h40}"], &["bkua_{h8}"]),
+    shape("CIRCLECI_TOKEN", &["ccipat_", "ccipra_"], r"\ACCIP(?:AT|RA)_[A-Za-z0-9]{22}_[a-f0-9]{40}", &["CCIPAT_{a22}_{h40}"], &["CCIPAT_{a8}"]),
+    shape("SONAR_TOKEN", &["sqp_", "squ_", "sqa_"], r"\Asq[pua]_[a-f0-9]{40}", &["squ_{h40}", "sqp_{h40}"], &["squ_{h8}"]).border(Border::Word),
+    shape("SOURCEGRAPH_TOKEN", &["sgp_"], r"\Asgp_(?:[a-fA-F0-9]{16}_|local_)?[a-fA-F0-9]{40}", &["sgp_{h40}", "sgp_{h16}_{h40}"], &["sgp_{h8}"]),
+    shape("TERRAFORM_TOKEN", &[".atlasv1."], r"\A[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,}", &["{a14}.atlasv1.{w67}"], &["x.atlasv1.{w8}"]).back(14),
+    shape("PULUMI_TOKEN", &["pul-"], r"\Apul-[a-f0-9]{40}", &["pul-{h40}"], &["pul-{h8}"]).border(Border::Word),
+    shape("VAULT_TOKEN", &["hvs.", "hvb.", "hvr."], r"\Ahv[sbr]\.[A-Za-z0-9_-]{24,}", &["hvs.{w90}", "hvb.{w138}"], &["hvs.{w8}"]).border(Border::Word),
+    shape("DOPPLER_TOKEN", &["dp.pt.", "dp.st.", "dp.ct.", "dp.sa.", "dp.scim.", "dp.audit."], r"\Adp\.(?:pt|st|ct|sa|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,44}", &["dp.pt.{a43}", "dp.st.prod.{a40}"], &["dp.pt.{a8}"]).border(Border::Word),
+    shape("ONEPASSWORD_TOKEN", &["ops_eyj"], r"\Aops_eyJ[A-Za-z0-9+/_-]{100,}={0,3}", &["ops_eyJ{w250}"], &["ops_eyJ{w8}"]),
+    shape("ONEPASSWORD_SECRET_KEY", &["a3-"], r"\AA3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}", &["A3-{U6}-{U11}-{U5}-{U5}-{U5}"], &["A3-{U6}-{U4}"]).border(Border::Token),
+    shape("SNYK_TOKEN", &["snyk_uat.", "snyk_sat."], r"\Asnyk_[us]at\.[a-f0-9]{8}\.[A-Za-z0-9._-]{60,}", &["snyk_uat.{h8}.{w80}"], &["snyk_uat.{h8}"]),
+    // Messaging and mail.
+    shape("SLACK_WEBHOOK", &["hooks.slack.com/"], r"\Ahooks\.slack\.com/((?:services|workflows|triggers)/[A-Za-z0-9+/]{20,})", &["https://hooks.slack.com/services/T{U8}/B{U8}/{a24}"], &["https://hooks.slack.com/services/"]),
+    shape("SLACK_TOKEN", &["xox"], r"\Axox[abceoprs][-.][A-Za-z0-9-][A-Za-z0-9.-]{9,}", &["xoxb-{d12}-{d12}-{a24}", "xoxp-{a12}", "xoxe.xoxp-1-{a60}", "xoxs-{a20}"], &["xoxb-short"]),
+    shape("SLACK_TOKEN", &["xapp-"], r"\Axapp-[0-9]-[A-Za-z0-9-]{20,}", &["xapp-1-A{U8}-{d10}-{h64}"], &["xapp-1-x"]),
+    shape("DISCORD_WEBHOOK", &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"\Adiscord(?:app)?\.com/api/webhooks/([0-9]{10,20}/[A-Za-z0-9_-]{40,})", &["https://discord.com/api/webhooks/{d18}/{w68}"], &["https://discord.com/api/webhooks/"]),
+    shape("TEAMS_WEBHOOK", &["webhook.office.com/"], r"\Awebhook\.office\.com/(webhookb2/[A-Za-z0-9@/-]{60,})", &["https://x.webhook.office.com/webhookb2/{h8}-{h4}-{h4}-{h4}-{h12}@{h8}-{h4}-{h4}-{h4}-{h12}/IncomingWebhook/{h32}"], &["https://x.webhook.office.com/"]),
+    shape("TELEGRAM_TOKEN", &[":aa"], r"\A:(AA[A-Za-z0-9_-]{33})(?:[^A-Za-z0-9_-]|\z)", &["bot{d9}:AA{w33}"], &["{d9}:AA{w20}", "{d9}:AA{w40}"]).border(Border::AfterDigit),
+    shape("SENDGRID_KEY", &["sg."], r"\ASG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}", &["SG.{w22}.{w43}"], &["SG.{w22}"]).border(Border::Token),
+    shape("MAILGUN_KEY", &["key-"], r"\A(key-[a-f0-9]{32})(?:[^A-Za-z0-9]|\z)", &["key-{h32}"], &["key-{h31}", "key-{h40}"]).border(Border::Word),
+    shape("SENDINBLUE_KEY", &["xkeysib-", "xsmtpsib-"], r"\Ax(?:key|smtp)sib-[a-f0-9]{64}-[A-Za-z0-9]{16}", &["xkeysib-{h64}-{a16}"], &["xkeysib-{h8}"]),
+    // Payment and trade.
+    shape("STRIPE_KEY", &["sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_prod_", "rk_prod_"], r"\A[sr]k_(?:live|test|prod)_[A-Za-z0-9]{16,}", &["sk_live_{a24}", "rk_test_{a99}"], &["sk_live_short", "pk_live_{a24}"]),
+    shape("STRIPE_KEY", &["whsec_"], r"\Awhsec_[A-Za-z0-9+/=]{16,}", &["whsec_{a32}"], &["whsec_x"]),
+    shape("SQUARE_TOKEN", &["sq0atp-", "sq0csp-"], r"\Asq0(?:atp-[A-Za-z0-9_-]{22}|csp-[A-Za-z0-9_-]{43})", &["sq0atp-{w22}", "sq0csp-{w43}"], &["sq0idp-{w22}"]),
+    shape("SQUARE_TOKEN", &["eaaa"], r"\A(EAAA[a-zA-Z0-9_-]{60})(?:[^A-Za-z0-9_-]|\z)", &["EAAA{w60}"], &["EAAA{w30}"]).border(Border::Word),
+    shape("SHOPIFY_TOKEN", &["shpat_", "shpca_", "shppa_", "shpss_"], r"\Ashp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}", &["shpat_{h32}", "shpss_{h32}"], &["shpat_{h8}"]),
+    shape("SHIPPO_TOKEN", &["shippo_live_", "shippo_test_"], r"\Ashippo_(?:live|test)_[a-f0-9]{40}", &["shippo_live_{h40}"], &["shippo_live_{h8}"]),
+    shape("EASYPOST_KEY", &["ezak", "eztk"], r"\AEZ[AT]K[A-Za-z0-9]{54}", &["EZAK{a54}", "EZTK{a54}"], &["EZAK{a10}"]),
+    shape("FLUTTERWAVE_KEY", &["flwseck_", "flwseck-"], r"\AFLWSECK[_-](?:TEST-)?[a-zA-Z0-9]{12,32}(?:-X)?", &["FLWSECK_TEST-{h32}-X"], &["FLWPUBK_TEST-{h32}-X"]),
+    shape("PLAID_TOKEN", &["access-sandbox-", "access-development-", "access-production-"], r"\Aaccess-(?:sandbox|development|production)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", &["access-sandbox-{h8}-{h4}-{h4}-{h4}-{h12}"], &["access-sandbox-mode"]),
+    shape("DUFFEL_TOKEN", &["duffel_live_", "duffel_test_"], r"\Aduffel_(?:live|test)_[A-Za-z0-9_=-]{43}", &["duffel_live_{w43}"], &["duffel_live_{w8}"]),
+    shape("FACEBOOK_TOKEN", &["eaa"], r"\AEAA[MC]?[A-Za-z0-9]{90,}", &["EAAC{a120}"], &["EAA{a40}"]).border(Border::Word).entropy(30),
+    // Models.
+    shape("ANTHROPIC_OAUTH", &["sk-ant-oat", "sk-ant-ort"], r"\Ask-ant-o[ar]t[0-9]{2}-[A-Za-z0-9_-]{24,}", &["sk-ant-oat01-{w86}", "sk-ant-ort01-{w86}"], &["sk-ant-oat01-x"]),
+    shape("ANTHROPIC_KEY", &["sk-ant-"], r"\Ask-ant-[A-Za-z0-9_-]{32,}", &["sk-ant-api03-{w93}AA", "sk-ant-admin01-{w93}AA", "sk-ant-{a40}"], &["sk-ant-{a20}"]),
+    shape("OPENAI_KEY", &["sk-"], r"\Ask-(?:proj-|svcacct-|admin-|None-|or-v1-)?[A-Za-z0-9_-]{32,}", &["sk-{a48}", "sk-proj-{w120}", "sk-svcacct-{w60}", "sk-admin-{w60}", "sk-or-v1-{h64}"], &["sk-{a20}", "task-{a40}"]).border(Border::Token).entropy(20),
+    shape("HF_TOKEN", &["hf_"], r"\Ahf_[A-Za-z0-9]{32,}", &["hf_{a34}"], &["hf_{a20}", "shf_{a34}"]).border(Border::Token),
+    shape("HF_TOKEN", &["api_org_"], r"\Aapi_org_[A-Za-z0-9]{32,}", &["api_org_{a34}"], &["api_org_{a9}"]),
+    shape("GROQ_KEY", &["gsk_"], r"\Agsk_[A-Za-z0-9]{50,}", &["gsk_{a52}"], &["gsk_{a20}"]),
+    shape("XAI_KEY", &["xai-"], r"\Axai-[A-Za-z0-9]{70,}", &["xai-{a80}"], &["xai-{a20}"]),
+    shape("PERPLEXITY_KEY", &["pplx-"], r"\Applx-[A-Za-z0-9]{48,}", &["pplx-{a48}"], &["pplx-{a20}"]),
+    shape("REPLICATE_TOKEN", &["r8_"], r"\Ar8_[A-Za-z0-9]{37}", &["r8_{a37}"], &["r8_{a8}"]).border(Border::Token),
+    shape("NVIDIA_KEY", &["nvapi-"], r"\Anvapi-[A-Za-z0-9_-]{60,}", &["nvapi-{w64}"], &["nvapi-{w8}"]),
+    shape("LANGSMITH_KEY", &["lsv2_"], r"\Alsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}", &["lsv2_pt_{h32}_{h10}"], &["lsv2_pt_{h8}"]),
+    // Data, hosting, observation.
+    shape("DATABRICKS_TOKEN", &["dapi"], r"\A(dapi[a-f0-9]{32}(?:-[0-9])?)(?:[^A-Za-z0-9]|\z)", &["dapi{h32}", "dapi{h32}-2"], &["dapi{h8}"]).border(Border::Word),
+    shape("PLANETSCALE_TOKEN", &["pscale_tkn_", "pscale_pw_", "pscale_oauth_"], r"\Apscale_(?:tkn|pw|oauth)_[A-Za-z0-9_=.-]{32,64}", &["pscale_tkn_{w43}", "pscale_pw_{w43}"], &["pscale_tkn_{w8}"]),
+    shape("SUPABASE_KEY", &["sbp_", "sb_secret_"], r"\A(?:sbp_(?:v0_)?[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,})", &["sbp_{h40}", "sb_secret_{w32}"], &["sbp_{h8}", "sb_publishable_{w32}"]).border(Border::Word),
+    shape("GRAFANA_TOKEN", &["glc_", "glsa_"], r"\A(?:glc_[A-Za-z0-9+/]{32,}={0,2}|glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8})", &["glsa_{a32}_{h8}", "glc_{a60}"], &["glsa_{a8}"]),
+    shape("NEW_RELIC_KEY", &["nrak-", "nrii-", "nrjs-", "nrra-"], r"\ANR(?:AK-[A-Z0-9]{27}|II-[A-Za-z0-9_-]{32}|JS-[a-f0-9]{19}|RA-[a-f0-9]{42})", &["NRAK-{U27}", "NRII-{w32}", "NRRA-{h42}"], &["NRAK-{U8}"]),
+    shape("SENTRY_TOKEN", &["sntrys_", "sntryu_"], r"\Asntry(?:u_[a-f0-9]{64}|s_[A-Za-z0-9+/_=-]{60,})", &["sntryu_{h64}", "sntrys_eyJ{w120}"], &["sntryu_{h8}"]),
+    shape("DYNATRACE_TOKEN", &["dt0c01.", "dt0s01.", "dt0s16."], r"\Adt0[a-z][0-9]{2}\.[A-Z0-9]{8,24}\.[A-Z0-9]{64}", &["dt0c01.{U24}.{U64}"], &["dt0c01.{U8}"]),
+    shape("TAILSCALE_KEY", &["tskey-"], r"\Atskey-[a-z]{2,10}-[A-Za-z0-9-]{20,}", &["tskey-auth-{a20}-{a32}"], &["tskey-auth-x"]),
+    shape("NETLIFY_TOKEN", &["nfp_"], r"\Anfp_[A-Za-z0-9]{36,}", &["nfp_{a36}"], &["nfp_{a8}"]).border(Border::Word),
+    shape("NOTION_TOKEN", &["ntn_"], r"\Antn_[0-9]{11}[A-Za-z0-9]{35}", &["ntn_{d11}{a35}"], &["ntn_{d8}"]).border(Border::Word),
+    shape("NOTION_TOKEN", &["secret_"], r"\A(secret_[A-Za-z0-9]{43})(?:[^A-Za-z0-9_]|\z)", &["secret_{a43}"], &["secret_{a20}"]).border(Border::Word),
+    shape("LINEAR_TOKEN", &["lin_api_", "lin_oauth_"], r"\Alin_(?:api|oauth)_[A-Za-z0-9]{40,}", &["lin_api_{a40}"], &["lin_api_{a8}"]),
+    shape("POSTMAN_KEY", &["pmak-"], r"\APMAK-[a-f0-9]{24}-[a-f0-9]{34}", &["PMAK-{h24}-{h34}"], &["PMAK-{h8}"]),
+    shape("PREFECT_KEY", &["pnu_", "pnb_"], r"\Apn[ub]_[A-Za-z0-9]{36}", &["pnu_{a36}"], &["pnu_{a8}"]).border(Border::Word),
+    shape("README_KEY", &["rdme_"], r"\Ardme_[a-z0-9]{70}", &["rdme_{h70}"], &["rdme_{h8}"]),
+    shape("AIRTABLE_TOKEN", &["pat"], r"\Apat[A-Za-z0-9]{14}\.[a-f0-9]{64}", &["pat{a14}.{h64}"], &["pat{a14}.{h8}"]).border(Border::Token),
+    shape("HUBSPOT_KEY", &["pat-na1-", "pat-eu1-"], r"\Apat-(?:na|eu)1-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", &["pat-na1-{h8}-{h4}-{h4}-{h4}-{h12}"], &["pat-na1-x"]),
+    shape("HARNESS_TOKEN", &["pat.", "sat."], r"\A[ps]at\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}", &["pat.{w22}.{a24}.{a20}"], &["pat.{w22}"]).border(Border::Token),
+    shape("FIGMA_TOKEN", &["figd_"], r"\Afigd_[A-Za-z0-9_-]{38,}", &["figd_{w40}"], &["figd_{w8}"]),
+    shape("TYPEFORM_TOKEN", &["tfp_"], r"\Atfp_[A-Za-z0-9_.=-]{59}", &["tfp_{w59}"], &["tfp_{w8}"]).border(Border::Word),
+    shape("CONTENTFUL_TOKEN", &["cfpat-"], r"\ACFPAT-[A-Za-z0-9_-]{43}", &["CFPAT-{w43}"], &["CFPAT-{w8}"]),
+    shape("MAPBOX_TOKEN", &["sk.eyj"], r"\Ask\.eyJ[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{16,}", &["sk.eyJ{w80}.{w22}"], &["pk.eyJ{w80}.{w22}"]).border(Border::Token),
+    shape("DROPBOX_TOKEN", &["sl."], r"\Asl\.(?:[A-Za-z]\.)?[A-Za-z0-9_=-]{120,}", &["sl.{w136}"], &["sl.{w20}"]).border(Border::Token),
+    shape("OKTA_TOKEN", &["ssws "], r"\A(?i:ssws)\s{1,3}([A-Za-z0-9_-]{40,44})", &["Authorization: SSWS 00{w40}"], &["SSWS x"]).border(Border::Word),
+    shape("OPENSHIFT_TOKEN", &["sha256~"], r"\Asha256~[A-Za-z0-9_-]{43}", &["sha256~{w43}"], &["sha256:{h64}"]),
+    shape("OCTOPUS_KEY", &["api-"], r"\A(API-[A-Z0-9]{26})(?:[^A-Za-z0-9]|\z)", &["API-{U26}"], &["API-{U8}"]).border(Border::Token),
+    shape("INFRACOST_KEY", &["ico-"], r"\A(ico-[A-Za-z0-9]{32})(?:[^A-Za-z0-9-]|\z)", &["ico-{a32}"], &["ico-{a8}"]).border(Border::Token).entropy(30),
+    shape("ADOBE_SECRET", &["p8e-"], r"\Ap8e-[A-Za-z0-9-]{32}", &["p8e-{a32}"], &["p8e-{a8}"]).border(Border::Word),
+    shape("SCALINGO_TOKEN", &["tk-us-"], r"\Atk-us-[A-Za-z0-9_-]{48}", &["tk-us-{w48}"], &["tk-us-{w8}"]).border(Border::Word),
+    shape("FRAMEIO_TOKEN", &["fio-u-"], r"\Afio-u-[A-Za-z0-9_=-]{64}", &["fio-u-{w64}"], &["fio-u-{w8}"]).border(Border::Word),
+    shape("INTRA42_SECRET", &["s-s4t2ud-", "s-s4t2af-"], r"\As-s4t2(?:ud|af)-[a-f0-9]{64}", &["s-s4t2ud-{h64}"], &["s-s4t2ud-{h8}"]),
+    shape("AIVEN_TOKEN", &["avns_"], r"\AAVNS_[A-Za-z0-9_-]{19,}", &["AVNS_{w19}"], &["AVNS_x"]).border(Border::Word),
+    // Keys, headers, addresses.
+    shape("AGE_KEY", &["age-secret-key-1"], r"\AAGE-SECRET-KEY-1[A-Z0-9]{58}", &["AGE-SECRET-KEY-1{U58}"], &["AGE-SECRET-KEY-1{U8}"]),
+    shape("PUTTY_KEY", &["private-lines:"], r"\APrivate-Lines:\s{1,3}[0-9]{1,4}\s{1,3}((?:[A-Za-z0-9+/=]{1,80}\s{1,2})+)", &["Private-Lines: 2\n{a64}\n{a64}\nPrivate-MAC: 1"], &["Private-Lines: none"]),
+    shape("JWT", &["eyj"], r"\AeyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", &["eyJ{w20}.eyJ{w40}.{w43}"], &["eyJ{w20}.eyJ{w40}", "eyJ{w20}"]).border(Border::Token),
+    shape("BEARER_TOKEN", &["bearer"], r#"\A(?i:bearer)[\s:=]{1,8}["'\\]{0,2}([A-Za-z0-9._~+/\-]{20,}=*)"#, &["Authorization: Bearer {a24}", "bearer {w40}="], &["bearer of news", "Bearer {w10}"]).border(Border::Word).entropy(15),
+    shape("BASIC_AUTH", &["basic "], r#"\A(?i:basic)\s{1,4}([A-Za-z0-9+/]{12,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"#, &["Authorization: Basic {a20}=", "-H 'authorization: basic {a27}='"], &["basic understanding", "Basic authentication is simple"]).border(Border::Word).entropy(32),
+    shape("AUTHORIZATION", &["authorization"], r#"\A(?i:authorization)["'\\]{0,4}\s{0,3}[:=]\s{0,3}["'\\]{0,3}(?i:token|apikey|key|bot)\s{1,3}["'\\]{0,2}(?i:token=)?([A-Za-z0-9._~+/=:-]{12,})"#, &["Authorization: Token {a32}", "authorization: Bot {w40}"], &["Authorization: Bearer <token>"]).entropy(28),
+    shape("GITHUB_URL_TOKEN", &["://x-access-token:"], r"\A://x-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &[]),
+    shape("CONNECTION_STRING", &["://"], r#"\A://[^\s:/@"'<>\\]{0,128}:([^\s@/"'<>\\]{1,256})@[^\s@]"#, &["postgres://u:{a9}@h/db", "https://user:{a12}@example.org/x", "redis://:{a12}@cache:6379", "mongodb+srv://app:{a16}@c.example.net"], &["https://example.org:8080/x", "postgres://u@h/db", "postgres://u:${PW}@h/db", "http://a:b"]),
+];
+
+/// Hashes of every word, made at compile time.
+#[allow(clippy::indexing_slicing)] // evaluated at compile time only
+pub(super) static BITS: Bits = {
+    let mut bits = [0; 1024];
+    let mut i = 0;
+    while i < SHAPES.len() {
+        let words = SHAPES[i].words;
+        let mut k = 0;
+        while k < words.len() {
+            add(&mut bits, words[k].as_bytes());
+            k += 1;
+        }
+        i += 1;
+    }
+    let words = super::assignment::NAMES;
+    let mut i = 0;
+    while i < words.len() {
+        add(&mut bits, words[i].word.as_bytes());
+        i += 1;
+    }
+    add(&mut bits, super::secrets::PEM.as_bytes());
+    bits
+};
+
+/// Compiled one by one, when a word first asks for it.
+static COMPILED: [OnceLock<Option<Regex>>; SHAPES.len()] = [const { OnceLock::new() }; SHAPES.len()];
+
+/// A shape's pattern, compiled.
+pub(super) fn compiled(index: usize) -> Option<&'static Regex> {
+    let shape = SHAPES.get(index)?;
+    let build = || RegexBuilder::new(shape.pattern).unicode(false).build().ok();
+    COMPILED.get(index)?.get_or_init(build).as_ref()
+}
+
+/// Shapes that no word tells: a long run of letters and digits is looked at as such.
+pub(super) struct Run {
+    /// What stands in its marker.
+    pub(super) id: &'static str,
+    /// What must match where the run begins.
+    pub(super) pattern: &'static str,
+    /// Whether a run that begins so is worth the pattern.
+    pub(super) begins: fn(&[u8]) -> bool,
+    /// Examples, written with `{…}`.
+    #[cfg_attr(not(test), expect(dead_code))] // kept beside what they are examples of
+    pub(super) hits: &'static [&'static str],
+    /// What looks nearly so.
+    #[cfg_attr(not(test), expect(dead_code))] // kept beside what they are examples of
+    pub(super) misses: &'static [&'static str],
+}
+
+/// Every shape of a run.
+#[rustfmt::skip]
+pub(super) const RUNS: &[Run] = &[
+    Run { id: "DISCORD_TOKEN", pattern: r"\A[MNO][A-Za-z0-9_-]{22,30}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,48}", begins: |run| matches!(run, [b'M' | b'N' | b'O', ..]), hits: &["M{a23}.{w6}.{w27}", "N{a25}.{w6}.{w38}"], misses: &["M{a23}.{w5}.{w27}", "M{a23}.{w6}.{w20}"] },
+    Run { id: "TWILIO_KEY", pattern: r"\A(SK[0-9a-f]{32})(?:[^A-Za-z0-9]|\z)", begins: |run| matches!(run, [b'S', b'K', ..]), hits: &["SK{h32}"], misses: &["SK{h31}", "SK{h33}"] },
+    Run { id: "MAILGUN_KEY", pattern: r"\A([0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8})(?:[^A-Za-z0-9-]|\z)", begins: |run| run.first().is_some_and(u8::is_ascii_hexdigit), hits: &["{h32}-{h8}-{h8}"], misses: &["{h32}-{h8}"] },
+    Run { id: "MAILCHIMP_KEY", pattern: r"\A([0-9a-f]{32}-us[0-9]{1,2})(?:[^A-Za-z0-9]|\z)", begins: |run| run.first().is_some_and(u8::is_ascii_hexdigit), hits: &["{h32}-us12"], misses: &["{h32}-eu1"] },
+];
+
+static RUNS_COMPILED: [OnceLock<Option<Regex>>; RUNS.len()] = [const { OnceLock::new() }; RUNS.len()];
+
+/// A run's pattern, compiled.
+pub(super) fn compiled_run(index: usize) -> Option<&'static Regex> {
+    let run = RUNS.get(index)?;
+    let build = || RegexBuilder::new(run.pattern).unicode(false).build().ok();
+    RUNS_COMPILED.get(index)?.get_or_init(build).as_ref()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Puts an example together: the same text on every run, different at every place.
+    pub(crate) fn expand(example: &str) -> String {
+        let mut seed = 0x2545_F491_4F6C_DD1Du64;
+        let mut next = |letters: &[u8]| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            char::from(letters[(seed >> 33) as usize % letters.len()])
+        };
+        let mut out = String::new();
+        let mut rest = example;
+        while let Some(open) = rest.find('{') {
+            out.push_str(&rest[..open]);
+            rest = &rest[open..];
+            let close = rest.find('}').unwrap_or(0);
+            let letters: &[u8] = match rest.get(1..2) {
+                Some("a") => b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789",
+                Some("h") => b"0123456789abcdef",
+                Some("U") => b"ABCDEFGHJKLMNPQRSTUVWXYZ234567",
+                Some("d") => b"123456789",
+                Some("w") => b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789-_",
+                _ => b"",
+            };
+            match rest.get(2..close).and_then(|n| n.parse::<usize>().ok()).filter(|_| !letters.is_empty()) {
+                Some(n) => (0..n).for_each(|_| out.push(next(letters))),
+                None => {
+                    out.push('{');
+                    rest = &rest[1..];
+                    continue;
+                }
+            }
+            rest = &rest[close + 1..];
+        }
+        out + rest
+    }
+
+    fn found(text: &str) -> Vec<String> {
+        super::super::secrets::find(text.as_bytes(), None)
+            .unwrap()
+            .into_iter()
+            .map(|h| h.id.into_owned())
+            .collect()
+    }
+
+    /// GINV-41: every example is found under its own name, also in the middle of other text; no near miss is.
+    #[test]
+    fn examples() {
+        let all = SHAPES
+            .iter()
+            .map(|s| (s.id, s.hits, s.misses))
+            .chain(RUNS.iter().map(|r| (r.id, r.hits, r.misses)));
+        let mut wrong = Vec::new();
+        for (id, hits, misses) in all {
+            for hit in hits {
+                let text = expand(hit);
+                for text in [text.clone(), format!("see {text} there"), format!("x: \"{text}\"\n")] {
+                    if found(&text) != [id] {
+                        wrong.push(format!("{id}: {text} is {:?}", found(&text)));
+                    }
+                }
+            }
+            for miss in misses {
+                let text = expand(miss);
+                if !found(&text).is_empty() {
+                    wrong.push(format!("{id}: near miss {text} is {:?}", found(&text)));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_pattern_compiles_and_every_word_can_be_looked_for() {
+        for (i, shape) in SHAPES.iter().enumerate() {
+            assert!(compiled(i).is_some(), "{}", shape.id);
+            assert!(shape.words.iter().all(|w| w.len() >= 3 && *w == w.to_ascii_lowercase()), "{}", shape.id);
+            assert!(!shape.hits.is_empty());
+        }
+        assert!((0..RUNS.len()).all(|i| compiled_run(i).is_some()));
+        assert!(SHAPES.iter().any(|s| s.severity == Severity::Medium));
+    }
+}
