@@ -521,7 +521,9 @@ fn gate(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger, left: 
 /// text holds a secret that must not be written into a configuration file.
 fn exact_scope(call: &ToolCall, facts: &Facts) -> Option<Scope> {
     let (text, scope) = match &facts.shell {
-        Some(shell) if shell.opaque.is_none() => (shell.line.as_str(), Scope::exact_command(&shell.line)),
+        Some(shell) if facts.understood().is_some() => {
+            (shell.line.as_str(), Scope::exact_command(&shell.line))
+        }
         Some(_) => return None,
         None => {
             let path = facts

@@ -167,9 +167,10 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Simple commands of an understood line, and whether each writes by redirection.
+    /// Simple commands of an understood line, and whether each writes by redirection. A line with a part that is not
+    /// known is none: what a person grants would be something else the next time.
     pub fn understood(&self) -> Option<Vec<(String, bool)>> {
-        let shell = self.shell.as_ref().filter(|s| s.opaque.is_none())?;
+        let shell = self.shell.as_ref().filter(|s| s.opaque.is_none() && !s.unknown())?;
         Some(shell.commands.iter().map(|c| (c.text(), !c.writes.is_empty())).collect())
     }
 
@@ -240,7 +241,7 @@ impl Facts {
     /// Names every path of the line's commands, in every folder the line may have changed to before.
     fn read_shell(&mut self, shell: &ShellFacts, bases: Bases<'_>) -> Result<(), &'static str> {
         let mut folders = vec![bases.cwd.to_owned()];
-        for command in &shell.commands {
+        for (place, command) in shell.commands.iter().enumerate() {
             let program = command.program();
             let git = program == "git" && command.args().any(|w| GIT_TAKERS.contains(&w));
             let recursive = command.args().any(|w| {
@@ -249,7 +250,9 @@ impl Facts {
             });
             // Who reads a whole tree reads what is closed below it.
             let reads_tree = recursive && READS_TREE.contains(&program);
-            let access = if programs::only_reads(program) { Access::Read } else { Access::Write };
+            // What a wrapper runs is judged by itself.
+            let wraps = shell.commands.iter().any(|c| c.run_by == Some(place));
+            let access = if wraps || programs::only_reads(program) { Access::Read } else { Access::Write };
             let changes = programs::changes_files(program) || (program == "sed" && in_place(command));
             for word in command.words.iter().skip(1) {
                 let takes = TAKERS.contains(&program) || (git && word.text != ".");

@@ -513,7 +513,8 @@ mod tests {
             (Soft, "git push origin release/1", vec!["push_to_protected_branch"]),
             (Soft, "git push origin feature/main", vec![]),
             (Soft, "echo \"$(x)\"", vec!["shell_opaque"]),
-            (Soft, "bash -c 'git push --force'", vec!["force_push_any", "shell_opaque"]),
+            (Soft, "bash -c 'git push --force'", vec!["force_push_any"]),
+            (Soft, "bash -c \"$x\"", vec!["shell_opaque"]),
             (Soft, "cargo test", vec![]),
             (Soft, "echo x > a/credentials.json", vec!["write_credentials"]),
         ] {

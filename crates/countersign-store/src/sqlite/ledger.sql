@@ -51,7 +51,7 @@ SELECT
         FROM approvals a
         WHERE a.status = 'PENDING' AND a.principal = ?4 AND a.call_digest = ?7 AND a.rulebook_digest = ?8
           AND a.expires_at > n.now AND NOT n.stepped
-        ORDER BY a.rulebook_digest = ?8 DESC, a.seq LIMIT 1
+        ORDER BY a.seq LIMIT 1
     ) AS open,
     (
         SELECT json_array((SELECT count(*) FROM pins),

@@ -142,13 +142,7 @@ impl Explain {
                     Some(why) => say(&format!("the line is not fully understood: it has {why}")),
                     None => say(&format!(
                         "commands: {}",
-                        facts
-                            .understood()
-                            .unwrap_or_default()
-                            .iter()
-                            .map(|(c, _)| c.as_str())
-                            .collect::<Vec<_>>()
-                            .join(" | ")
+                        shell.commands.iter().map(|c| c.text()).collect::<Vec<_>>().join(" | ")
                     )),
                 }
             }

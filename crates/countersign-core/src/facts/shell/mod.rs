@@ -6,16 +6,24 @@
 //! sandbox: what a script or a project's own build does is not read. A deeper reader replaces this one; its contract,
 //! [`ShellFacts`], stays.
 
+mod brush;
+mod code;
+mod expand;
 mod git;
-mod lexer;
+mod meaning;
 pub(crate) mod programs;
+mod script;
+mod tree;
+mod union;
+mod walk;
+mod word;
+mod wrappers;
 
+use super::MAX_FORMS;
 use std::collections::BTreeSet;
 
 /// Longest line that is judged, in bytes; a longer one is refused (DECISIONS row 21): nobody could read it in a question.
 pub const MAX_LINE_BYTES: usize = 65_536;
-/// Most simple commands that are told apart; a line with more is opaque.
-const MAX_COMMANDS: usize = 16;
 
 /// What a line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +67,18 @@ pub const UNKNOWN: char = '\u{fffc}';
 impl Word {
     /// The word as a shell would have to be given it.
     fn written(&self) -> String {
-        if self.live { self.text.clone() } else { quote(&self.text) }
+        if !self.live {
+            return quote(&self.text);
+        }
+        let mut out = String::new();
+        for c in self.text.chars() {
+            match c {
+                c if c.is_alphanumeric() || "-_./:=,+@%^~*?[]!".contains(c) => out.push(c),
+                '\n' => out.push_str("'\n'"),
+                c => out.extend(['\\', c]),
+            }
+        }
+        out
     }
 
     /// Whether it is a pattern over file names.
@@ -79,6 +98,8 @@ pub struct Simple {
     pub reads: Vec<Word>,
     /// Its input is a text on the line.
     pub fed: bool,
+    /// That text, as far as it is known.
+    pub input: Option<Word>,
     /// Assignments in front of it.
     pub sets: Vec<(String, Word)>,
     /// Place in the line's commands of the one whose output it reads through a pipe.
@@ -102,7 +123,10 @@ impl Simple {
     /// One text a command: words quoted where needed, patterns bare, redirections behind them. Two commands that do
     /// different things never share a text.
     pub fn text(&self) -> String {
-        let mut parts: Vec<String> = self.words.iter().map(Word::written).collect();
+        let mut parts: Vec<String> =
+            self.sets.iter().map(|(name, v)| format!("{name}={}", v.written())).collect();
+        parts.extend(self.words.iter().map(Word::written));
+        parts.extend(self.input.iter().map(|text| format!("<<<{}", text.written())));
         parts.extend(self.reads.iter().map(|p| format!("<{}", p.written())));
         parts.extend(self.writes.iter().map(|p| format!(">{}", p.written())));
         parts.join(" ")
@@ -117,6 +141,13 @@ pub fn quote(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// Why a command with words that are not known is not understood: nothing but text may be unknown.
+fn unknown(command: &Simple) -> Option<&'static str> {
+    let prints = ["echo", "printf", "test", "[", "true", "false", ":"].contains(&command.program());
+    let unknown = command.words.iter().any(|w| w.unknown);
+    (unknown && !prints).then_some("a word that is not known")
 }
 
 /// Verbs of our own binary that read only; every other one is a person's, or a client's.
@@ -156,12 +187,13 @@ impl ShellFacts {
     pub fn read(line: &str) -> ShellFacts {
         let line = line.trim();
         let mut facts = ShellFacts { line: line.to_owned(), ..ShellFacts::default() };
-        (facts.commands, facts.opaque) = lexer::read(line);
-        if facts.opaque.is_none() && facts.commands.len() > MAX_COMMANDS {
-            facts.opaque = Some("the line has more than 16 commands");
-        }
-        for command in &facts.commands {
-            facts.opaque = facts.opaque.or_else(|| programs::unread(command));
+        let found = walk::walk(line);
+        (facts.commands, facts.opaque) = (found.commands, found.opaque);
+        for (place, command) in facts.commands.iter().enumerate() {
+            if !found.through.contains(&place) {
+                facts.opaque =
+                    facts.opaque.or_else(|| programs::unread(command)).or_else(|| unknown(command));
+            }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {
                 let (forced, refs) = git::push(&git);
                 facts.git_force_push |= forced;
@@ -181,25 +213,41 @@ impl ShellFacts {
     }
 
     /// Every text a rule's pattern is tried on: the line, the line with blanks collapsed, each simple command, and
-    /// `git` and `rm` commands with their options in a fixed place.
+    /// `git` and `rm` commands with their options in a fixed place. Commands as they would be typed, which differ by quotes
+    /// and redirections only, are left out where there are many: what they write is a fact of its own.
     pub fn forms(&self) -> Vec<String> {
-        let mut forms = vec![self.line.clone(), self.line.split_whitespace().collect::<Vec<_>>().join(" ")];
-        for command in &self.commands {
-            forms.push(command.text());
+        let mut seen = BTreeSet::new();
+        let mut forms = Vec::new();
+        let mut add = |form: String, most: usize| {
+            if forms.len() < most && seen.insert(form.clone()) {
+                forms.push(form);
+            }
+        };
+        add(self.line.clone(), usize::MAX);
+        add(self.line.split_whitespace().collect::<Vec<_>>().join(" "), usize::MAX);
+        for command in self.commands.iter().filter(|c| !c.words.is_empty()) {
             let words: Vec<&str> = command.words.iter().map(|w| w.text.as_str()).collect();
-            forms.push(words.join(" "));
+            add(words.join(" "), usize::MAX);
             if let Some(git) = git::parts(command) {
                 let words: Vec<&str> =
                     ["git", git.sub].into_iter().chain(git.flags).chain(git.rest).collect();
-                forms.push(words.join(" "));
+                add(words.join(" "), usize::MAX);
             }
             if command.program() == "rm" {
-                forms.push(plain_rm(command));
+                add(plain_rm(command), usize::MAX);
             }
         }
-        let mut seen = BTreeSet::new();
-        forms.retain(|f| seen.insert(f.clone()));
+        for command in &self.commands {
+            add(command.text(), MAX_FORMS / 2);
+        }
         forms
+    }
+
+    /// Whether a part of a command is not known.
+    pub fn unknown(&self) -> bool {
+        let words =
+            |c: &Simple| c.words.iter().chain(&c.writes).chain(&c.reads).chain(&c.input).any(|w| w.unknown);
+        self.commands.iter().any(|c| words(c) || c.sets.iter().any(|(_, value)| value.unknown))
     }
 
     /// Programs of the line, by base name.
@@ -282,5 +330,7 @@ fn plain_rm(command: &Simple) -> String {
     format!("rm {flags}{}", rest.join(" "))
 }
 
+#[cfg(test)]
+mod reader_tests;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,6 @@
 
 use super::{Simple, git};
 
-/// Shell words that open compound commands.
-const KEYWORDS: &[&str] = &[
-    "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "select",
-    "function", "time", "coproc", "!", "[[", "{", "}", "in",
-];
-
 /// Programs that show and compare text and say what there is; an interpreter's name among their words is text.
 const TEXT: &[&str] = &[
     "cat",
@@ -301,12 +295,6 @@ pub(super) fn unread(command: &Simple) -> Option<&'static str> {
     let program = command.program();
     if first.live {
         return Some("a program named by a pattern");
-    }
-    if KEYWORDS.contains(&program) {
-        return Some("a compound command");
-    }
-    if first.text.contains('=') {
-        return Some("an assignment in front of a command");
     }
     if program == "countersign" {
         // Its verbs are told apart by a fact of their own.
