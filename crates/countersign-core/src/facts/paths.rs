@@ -194,7 +194,10 @@ fn could_be(value: &str, blocked: &str) -> bool {
             (!blocked.starts_with('.') || value.starts_with('.'))
                 && crate::glob::Glob::new(value).matches(blocked)
         }
-        (true, true) => !blocked.starts_with('.') || value.starts_with('.'),
+        (true, true) => {
+            (!blocked.starts_with('.') || value.starts_with('.'))
+                && crate::glob::Glob::new(value).meets(&crate::glob::Glob::new(&blocked.replace('[', "\\[")))
+        }
     }
 }
 
