@@ -409,6 +409,47 @@ pub(crate) mod tests {
         assert_eq!((main.severity, main.timeout_s), (Some(Severity::High), Some(600)));
     }
 
+    /// The reference page of the built-in rules is made from them. `COUNTERSIGN_WRITE_DOCS=1` writes it anew.
+    #[test]
+    fn the_reference_is_true() {
+        let (book, _) = Rulebook::load(Vec::new(), settings()).unwrap();
+        let mut out = String::from(
+            "# Built-in rules\n\nMade from the rules themselves; a test of the rulebook checks that it is true. What rules may see stands in\n`.countersign/policy/schema.cedarschema` of a project. `countersign policy show RULE` prints one of them.\n\nSoft rules can be switched off with `rules.disable`, answered with a scope, or lifted by an `[[allow]]` entry; hard\nrules by nothing.\n",
+        );
+        for set in [RuleSet::Hard, RuleSet::Soft] {
+            out.push_str(&format!("\n## The {} set\n\n| rule | severity | time | category | asks about or refuses |\n|---|---|---|---|---|\n", set.as_str()));
+            let rules: Vec<&Rule> = book.rules().iter().filter(|r| r.set == set).collect();
+            for rule in &rules {
+                let severity = match set {
+                    RuleSet::Soft => rule.severity.unwrap_or_default().as_str(),
+                    RuleSet::Hard => "",
+                };
+                let time = rule.timeout_s.map(|t| format!("{t} s")).unwrap_or_default();
+                let category = rule.category.as_ref().map(Clean::as_str).unwrap_or_default();
+                out.push_str(&format!(
+                    "| `{}` | {severity} | {time} | {category} | {} |\n",
+                    rule.id, rule.summary
+                ));
+            }
+            for rule in rules {
+                out.push_str(&format!(
+                    "\n### {}\n\n{}.\n\n```\n{}\n```\n",
+                    rule.id,
+                    rule.summary,
+                    book.text(&rule.id).unwrap()
+                ));
+            }
+        }
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+        if std::env::var_os("COUNTERSIGN_WRITE_DOCS").is_some() {
+            std::fs::write(&page, &out).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&page).unwrap_or_default() == out,
+            "run this test with COUNTERSIGN_WRITE_DOCS=1"
+        );
+    }
+
     /// INV-7: ids are unique across both sets and cannot be a built-in's.
     #[test]
     fn ids_are_unique() {
