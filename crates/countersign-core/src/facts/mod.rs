@@ -1,9 +1,11 @@
 //! Facts: what policies may see of a call, taken from its arguments alone.
 //!
-//! `tools` maps names to classes, actions and tiers, `ground` says what configuration adds to that; `shell` reads command lines; `patch` the headers of patches; `paths`
-//! reads path values. Rules never see agent JSON: they see the typed context that is made of these facts.
+//! `tools` maps names to classes, actions and tiers, `ground` says what configuration adds to that; `shell` reads command
+//! lines, and `lines` finds the paths in them; `patch` the headers of patches; `paths` reads path values. Rules never see
+//! agent JSON: they see the typed context that is made of these facts.
 
 pub mod ground;
+mod lines;
 pub mod patch;
 pub mod paths;
 pub mod shell;
@@ -14,7 +16,7 @@ use crate::code::Code;
 use crate::json::Json;
 use ground::{BoundAction, Ground};
 use paths::{Access, Bases, PathUse};
-use shell::{ShellFacts, Simple, programs};
+use shell::ShellFacts;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tools::{Tier, ToolClass};
@@ -58,31 +60,10 @@ fn fail(code: Code, why: impl Into<String>) -> FactError {
     FactError { code, why: why.into() }
 }
 
-/// Programs that take away or change a whole tree.
-const TAKERS: &[&str] =
-    &["rm", "rmdir", "mv", "chmod", "chown", "chgrp", "shred", "unlink", "truncate", "ln"];
-/// Programs whose last word, or `-t` folder, receives files of the names of the others.
-const COPIERS: &[&str] = &["cp", "mv", "install", "ln"];
-/// git commands that put files of a commit in the place of what their words name.
-const GIT_TAKERS: &[&str] =
-    &["checkout", "restore", "rm", "mv", "clean", "stash", "reset", "clone", "worktree", "init"];
-/// Programs that read whole trees when told to.
-const READS_TREE: &[&str] = &["cp", "grep", "egrep", "fgrep", "rg", "diff", "ls"];
 /// Members of a server's or an unknown tool's arguments that hold a shell line.
 const LINE_MEMBERS: &[&str] = &["command", "commands", "cmd", "script", "shell_command", "shell", "line"];
 /// The member of Codex's `apply_patch` that holds the patch.
 const PATCH_MEMBER: &str = "command";
-/// Most folders a line may change to.
-const MAX_FOLDERS: usize = 6;
-
-/// How a path of a command is used.
-#[derive(Clone, Copy)]
-struct Use {
-    access: Access,
-    takes: bool,
-    live: bool,
-}
-
 impl Facts {
     /// Reads a call on the ground of configuration.
     pub fn of(call: &ToolCall, ground: &Ground) -> Result<Facts, FactError> {
@@ -225,106 +206,20 @@ impl Facts {
     }
 
     fn take_shell(&mut self, mut shell: ShellFacts, bases: Bases<'_>) {
-        if let Err(why) = self.read_shell(&shell, bases) {
+        let mut effects = BTreeSet::new();
+        if let Err(why) = self.read_shell(&shell, bases, &mut effects) {
             shell.opaque = shell.opaque.or(Some(why));
         }
+        shell.effects.extend(effects);
         if shell.opaque.is_some() {
             for piece in shell.pieces() {
-                let how = Use { access: Access::Write, takes: false, live: piece.contains(['*', '?', '[']) };
+                let how =
+                    lines::Use { access: Access::Write, takes: false, live: piece.contains(['*', '?', '[']) };
                 self.name(&[bases.cwd.to_owned()], bases, piece, how);
             }
         }
         self.command_forms = shell.forms();
         self.shell = Some(shell);
-    }
-
-    /// Names every path of the line's commands, in every folder the line may have changed to before.
-    fn read_shell(&mut self, shell: &ShellFacts, bases: Bases<'_>) -> Result<(), &'static str> {
-        let mut folders = vec![bases.cwd.to_owned()];
-        for (place, command) in shell.commands.iter().enumerate() {
-            let program = command.program();
-            let git = program == "git" && command.args().any(|w| GIT_TAKERS.contains(&w));
-            let recursive = command.args().any(|w| {
-                w == "--recursive"
-                    || (w.starts_with('-') && !w.starts_with("--") && w.contains(['r', 'R', 'a']))
-            });
-            // Who reads a whole tree reads what is closed below it.
-            let reads_tree = recursive && READS_TREE.contains(&program);
-            // What a wrapper runs is judged by itself.
-            let wraps = shell.commands.iter().any(|c| c.run_by == Some(place));
-            let access = if wraps || programs::only_reads(program) { Access::Read } else { Access::Write };
-            let changes = programs::changes_files(program) || (program == "sed" && in_place(command));
-            for word in command.words.iter().skip(1) {
-                let takes = TAKERS.contains(&program) || (git && word.text != ".");
-                let live = word.is_pattern();
-                for value in values(&word.text) {
-                    self.name(&folders, bases, value, Use { access, takes, live });
-                    if reads_tree {
-                        self.name(&folders, bases, value, Use { access: Access::Read, takes: true, live });
-                    }
-                }
-                if changes && !live && !word.text.starts_with('-') {
-                    self.written(&folders, bases, &word.text);
-                }
-            }
-            if COPIERS.contains(&program) {
-                self.copied(command, recursive, &folders, bases);
-            }
-            for path in &command.reads {
-                let how = Use { access: Access::Read, takes: false, live: path.is_pattern() };
-                self.name(&folders, bases, &path.text, how);
-            }
-            for path in &command.writes {
-                let how = Use { access: Access::Write, takes: false, live: path.is_pattern() };
-                self.name(&folders, bases, &path.text, how);
-                self.written(&folders, bases, &path.text);
-            }
-            if program == "cd" {
-                change_folder(command, &mut folders, bases)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `cp a/b c` also writes `c/b`, and whatever lies below it; a tree copied to a name that is new becomes that name.
-    fn copied(&mut self, command: &Simple, recursive: bool, folders: &[String], bases: Bases<'_>) {
-        let words: Vec<&str> = command.args().filter(|w| !w.starts_with('-')).collect();
-        let Some((target, sources)) = words.split_last() else { return };
-        let mut takes = |path: &str| {
-            let live = path.contains(['*', '?', '[']);
-            self.name(folders, bases, path, Use { access: Access::Write, takes: true, live });
-        };
-        for source in sources {
-            match source.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
-                "" | "." | ".." => takes(target),
-                name => takes(&format!("{target}/{name}")),
-            }
-        }
-        let there = matches!(target.rsplit('/').next(), Some("" | "." | ".."));
-        if recursive && !there {
-            takes(target);
-        }
-    }
-
-    fn written(&mut self, folders: &[String], bases: Bases<'_>, path: &str) {
-        self.writes.extend(folders.iter().map(|cwd| paths::absolute(path, Bases { cwd, ..bases }).0));
-    }
-
-    fn name(&mut self, folders: &[String], bases: Bases<'_>, word: &str, how: Use) {
-        if word.is_empty() || word.len() > 4_096 {
-            return;
-        }
-        for cwd in folders {
-            let (path, spelled) = paths::absolute(word, Bases { cwd, ..bases });
-            self.paths.push(PathUse {
-                place: "command".to_owned(),
-                path,
-                spelled,
-                pattern: how.live,
-                access: how.access,
-                takes_tree: how.takes,
-            });
-        }
     }
 
     fn walk(
@@ -430,46 +325,6 @@ fn rest(call: &ToolCall) -> Cow<'_, Json> {
         }
     }
     args
-}
-
-/// Every part of a word that may be a path: the word, what stands behind a separator, and whatever may be attached to a
-/// cluster of short options.
-fn values(word: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    if !word.starts_with('-') {
-        out.push(word);
-    } else if !word.starts_with("--") {
-        out.extend((2..16).filter_map(|at| word.get(at..)).filter(|rest| !rest.is_empty()));
-    }
-    for (at, _) in word.match_indices(['=', '@', ':', '<', ',', ';']) {
-        out.extend(word.get(at + 1..).filter(|rest| !rest.is_empty()));
-    }
-    out
-}
-
-/// `sed -i` changes the files it names.
-fn in_place(command: &Simple) -> bool {
-    command.args().any(|w| w.starts_with("-i") || w.starts_with("--in-place"))
-}
-
-/// Follows `cd`: every folder the line may be in from here on.
-fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) -> Result<(), &'static str> {
-    let options = ["--", "-P", "-L", "-e", "-@"];
-    let target = match command.words.iter().skip(1).find(|w| !options.contains(&w.text.as_str())) {
-        None => bases.home.ok_or("a change to a home that is not known")?,
-        Some(word) if word.is_pattern() || word.text.starts_with('-') => {
-            return Err("a change to a folder that is not known");
-        }
-        Some(word) => word.text.as_str(),
-    };
-    let next: Vec<String> =
-        folders.iter().map(|cwd| paths::absolute(target, Bases { cwd, ..bases }).1).collect();
-    for folder in next {
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
-    if folders.len() > MAX_FOLDERS { Err("more changes of folder than are followed") } else { Ok(()) }
 }
 
 /// Every shell line that a server's or an unknown tool's arguments hold, at any depth.

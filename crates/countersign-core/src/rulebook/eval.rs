@@ -494,7 +494,7 @@ mod tests {
         use RuleSet::*;
         for (set, line, want) in [
             (Hard, "rm -rf /tmp/x", vec!["rm_slash"]),
-            (Hard, "rm -fr  /", vec!["rm_slash"]),
+            (Hard, "rm -fr  /", vec!["rm_slash", "destroy_system"]),
             (Hard, "rm -rf target", vec![]),
             (Hard, "psql -c 'DROP TABLE users'", vec!["drop_table"]),
             (Hard, "psql -c 'drop table users'", vec!["drop_table"]),

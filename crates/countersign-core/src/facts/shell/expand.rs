@@ -87,7 +87,8 @@ fn word(field: &[Bit], assigned: bool) -> Result<Word, (Word, &'static str)> {
         // Whether a folder's name ends here.
         let whole = match field.get(at + 1) {
             None | Some(Bit::Char('/', _)) => true,
-            Some(Bit::Char(':', _)) => assigned,
+            // What docker mounts is told by a folder and a colon.
+            Some(Bit::Char(':', _)) => assigned || matches!(bit, Bit::Folder(_)),
             _ => false,
         };
         match bit {

@@ -1,6 +1,7 @@
 //! git: where its sub-command stands, what it pushes, and which of its commands can run others.
 
-use super::{Simple, programs};
+use super::Simple;
+use super::programs::{self, Act, Arg, Role};
 use std::collections::BTreeSet;
 
 /// A git command taken apart.
@@ -41,7 +42,9 @@ pub(super) fn parts(command: &Simple) -> Option<Git<'_>> {
                 words.next()?;
             }
             option if option.starts_with('-') => {
-                odd |= !["--git-dir=", "--work-tree=", "--namespace="].iter().any(|k| option.starts_with(k));
+                odd |= !["--git-dir=", "--work-tree=", "--namespace=", "--no-replace", "--icase"]
+                    .iter()
+                    .any(|k| option.starts_with(k));
             }
             sub => break sub,
         }
@@ -81,120 +84,248 @@ pub(super) fn push(git: &Git<'_>) -> (bool, BTreeSet<String>) {
     (forced, refs)
 }
 
-/// Why a git command is not understood: an alias or a command that can run programs or decide what is written.
-pub(super) fn unread(command: &Simple) -> Option<&'static str> {
-    const KNOWN: &[&str] = &[
-        "status",
-        "log",
-        "diff",
-        "show",
-        "add",
-        "commit",
-        "push",
-        "pull",
-        "fetch",
-        "branch",
-        "checkout",
-        "switch",
-        "restore",
-        "stash",
-        "merge",
-        "tag",
-        "remote",
-        "rev-parse",
-        "ls-files",
-        "ls-tree",
-        "cat-file",
-        "blame",
-        "describe",
-        "shortlog",
-        "reflog",
-        "rm",
-        "mv",
-        "init",
-        "clone",
-        "cherry-pick",
-        "revert",
-        "reset",
-        "clean",
-        "worktree",
-        "grep",
-        "rev-list",
-        "name-rev",
-        "merge-base",
-        "for-each-ref",
-        "show-ref",
-        "count-objects",
-        "fsck",
-        "gc",
-        "version",
-    ];
-    const WHY: Option<&str> = Some("a git command that can run others, or is not known");
-    let Some(git) = parts(command) else {
-        return command
-            .args()
-            .any(|w| w != "--version" && w != "--help")
-            .then_some("a git command that is not known");
-    };
-    if git.odd || !KNOWN.contains(&git.sub) {
-        return WHY;
+/// Settings that may be given on the line or written down: they change how things look, and nothing that runs.
+const SETTINGS: &[&str] = &[
+    "user.name",
+    "user.email",
+    "user.usestconfigonly",
+    "core.autocrlf",
+    "core.eol",
+    "core.filemode",
+    "core.ignorecase",
+    "core.quotepath",
+    "core.longpaths",
+    "core.safecrlf",
+    "core.abbrev",
+    "core.symlinks",
+    "pull.rebase",
+    "pull.ff",
+    "push.default",
+    "push.autosetupremote",
+    "push.followtags",
+    "init.defaultbranch",
+    "merge.conflictstyle",
+    "merge.ff",
+    "fetch.prune",
+    "fetch.prunetags",
+    "rerere.enabled",
+    "rebase.autostash",
+    "rebase.autosquash",
+    "diff.algorithm",
+    "diff.renames",
+    "diff.renamelimit",
+    "diff.colormoved",
+    "diff.noprefix",
+    "diff.mnemonicprefix",
+    "log.date",
+    "log.decorate",
+    "log.showsignature",
+    "color.ui",
+    "color.diff",
+    "color.status",
+    "color.branch",
+    "commit.verbose",
+    "commit.gpgsign",
+    "tag.gpgsign",
+    "tag.sort",
+    "branch.sort",
+    "branch.autosetuprebase",
+    "column.ui",
+    "help.autocorrect",
+    "status.showuntrackedfiles",
+    "advice.detachedhead",
+    "submodule.recurse",
+    "http.postbuffer",
+    "gc.auto",
+    "feature.manyfiles",
+    "blame.date",
+    "apply.whitespace",
+    "format.pretty",
+    "http.lowspeedlimit",
+    "http.lowspeedtime",
+    "core.fileMode",
+    "core.commentchar",
+    "core.compression",
+    "pack.windowmemory",
+    "core.preloadindex",
+    "safe.bareRepository",
+];
+
+/// Whether setting a key changes no more than how git shows and joins things.
+fn harmless(key: &str) -> bool {
+    let key = key.to_lowercase();
+    SETTINGS.contains(&key.as_str()) || key.starts_with("advice.") || key.starts_with("color.")
+}
+
+const WHY: &str = "a git command that can run others, or is not known";
+
+/// A git command as git understands it.
+pub(super) fn act(command: &Simple) -> Act {
+    // Settings on the line that only change how things look are taken off first.
+    let mut plain = Simple { words: command.words.clone(), ..command.clone() };
+    let mut hooks = false;
+    let mut at = 1;
+    while let Some(word) = plain.words.get(at) {
+        let setting = |text: &str| text.split_once('=').map(|(k, v)| (k.to_lowercase(), v.to_owned()));
+        match word.text.as_str() {
+            "-c" => {
+                let pair = plain.words.get(at + 1).and_then(|w| setting(&w.text));
+                hooks |= pair.as_ref().is_some_and(|(key, _)| key == "core.hookspath");
+                let quiet = |(key, value): &(String, String)| {
+                    harmless(key)
+                        || (matches!(key.as_str(), "core.pager" | "core.editor")
+                            && ["cat", "true", ":", ""].contains(&value.as_str()))
+                };
+                if !pair.as_ref().is_some_and(quiet) {
+                    break;
+                }
+                plain.words.drain(at..at + 2);
+            }
+            "-C" | "--git-dir" | "--work-tree" | "--namespace" => at += 2,
+            option if option.starts_with('-') => at += 1,
+            _ => break,
+        }
     }
-    // What runs programs or names files, in full, shortened or attached, whatever the sub-command.
-    const LONG: &[&str] = &[
-        "--output",
-        "--ext-diff",
-        "--textconv",
-        "--open-files-in-pager",
-        "--exec",
-        "--upload-pack",
-        "--receive-pack",
-        "--template",
-        "--config",
-        "--edit-description",
-        "--strategy",
-        "--strategy-option",
-        "--gpg-sign",
-        "--sign",
-        "--signed",
-        "--local-user",
-        "--separate-git-dir",
-        "--pathspec-from-file",
-        "--reference",
-        "--server-option",
-        "--file",
-        "--git-dir",
-        "--work-tree",
-        "--source",
-        "--interactive",
-        "--patch",
-        "--edit",
-        "--verify",
-    ];
-    let long =
-        git.flags.iter().any(|f| programs::abbreviates(f, LONG) && !["--no-edit", "--no-verify"].contains(f));
-    let cluster = |letters: &[char]| {
-        git.flags.iter().any(|f| f.starts_with('-') && !f.starts_with("--") && f.contains(letters))
-    };
-    let magic = git.rest.iter().any(|w| w.starts_with(':') || w.contains(['*', '?', '[']));
-    let whole = git.rest.iter().any(|w| matches!(*w, "." | "./" | ".."));
-    let runs = match git.sub {
-        "push" => command.words.iter().any(|w| w.live) || cluster(&['o']),
-        "clone" => cluster(&['u', 'c', 'o']),
-        "fetch" | "pull" | "merge" | "cherry-pick" | "revert" => cluster(&['s', 'S', 'X', 'o']),
-        "commit" => cluster(&['S', 't', 'F']),
-        "tag" => cluster(&['s', 'u', 'v', 'F']),
-        "grep" | "diff" | "log" | "show" | "reflog" | "shortlog" | "rev-list" => cluster(&['O']),
-        "remote" => !matches!(git.rest.as_slice(), [] | ["show" | "get-url", ..]),
-        "worktree" => !matches!(git.rest.as_slice(), ["list" | "add", ..]),
-        // These put a commit's files over what is there: only plain names of files can be judged.
-        "checkout" | "restore" | "rm" | "mv" | "stash" => magic || (whole && git.rest.len() > 1),
-        "reset" => git.flags.iter().any(|f| programs::abbreviates(f, &["--hard", "--merge", "--keep"])),
-        "clean" => true,
-        "gc" | "fsck" | "init" => !git.flags.iter().all(|f| matches!(*f, "-q" | "--quiet" | "--bare" | "-b")),
-        _ => false,
-    };
-    let runs = runs || long;
+    let mut act = programs::table_act("git", plain.words.get(1..).unwrap_or_default());
+    if hooks {
+        act.effects.insert("hook_bypass");
+    }
+    let Some(git) = parts(&plain) else { return act };
+    if git.odd {
+        act.doubt(WHY);
+    }
+    let words: Vec<String> = act.operands().map(|a| a.text.clone()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     // `ext::` and its kin are commands in the place of an address.
-    (runs || git.rest.iter().any(|w| w.contains("::")))
-        .then_some("a git command that can run others, or is not known")
+    if git.rest.iter().any(|w| w.contains("::")) {
+        act.doubt(WHY);
+    }
+    let magic =
+        act.operands().any(|a| a.text.starts_with(':') || (!a.live && a.text.contains(['*', '?', '['])));
+    let whole = words.iter().any(|w| matches!(*w, "." | "./" | ".." | "*" | ":/" | ":"));
+    if let ("clone", [address]) = (git.sub, words.as_slice()) {
+        // The folder it makes is named like the repository.
+        let name = address.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+        let text = name.strip_suffix(".git").unwrap_or(name).to_owned();
+        let option = Some("clone".to_owned());
+        act.args.push(Arg { text, live: false, unknown: false, role: Role::Git, option });
+    }
+    match git.sub {
+        "push" if plain.words.iter().any(|w| w.live || w.unknown) => act.doubt(WHY),
+        "checkout" | "restore" | "stash" | "rm" | "mv" if magic && !whole => act.doubt(WHY),
+        "config" => config(&mut act, &words),
+        "clean" => {
+            let forced = act.has(&["-f", "--force"]) || act.has(&["-i"]);
+            let shows = act.has(&["-n", "--dry-run"]);
+            act.effects.remove("clean");
+            if forced && !shows {
+                act.effects.insert("git_discard");
+            }
+        }
+        "gc" => {
+            act.effects.remove("git_prune");
+            if act.has(&["--prune"]) {
+                act.effects.insert("git_history_rewrite");
+            }
+        }
+        "push"
+            if act.has(&["-d", "--delete", "--prune"])
+                || words.iter().skip(1).any(|w| w.starts_with(':') || w.starts_with("+:")) =>
+        {
+            act.effects.insert("git_discard");
+        }
+        "branch" if act.has(&["-M", "-C"]) && words.len() > 1 => {
+            act.effects.insert("git_discard");
+        }
+        "branch" if act.has(&["-d", "--delete"]) && act.has(&["-f", "--force"]) => {
+            act.effects.insert("git_discard");
+        }
+        _ => {}
+    }
+    match git.sub {
+        "checkout" | "restore" if whole => {
+            // What is staged is taken back; what is in the folder stays.
+            let index_only =
+                git.sub == "restore" && act.has(&["--staged", "-S"]) && !act.has(&["--worktree", "-W"]);
+            let from_elsewhere = words.len() > 1 || act.has(&["--source", "-s"]);
+            if !index_only {
+                act.effects.insert("git_discard");
+                if from_elsewhere {
+                    act.doubt(WHY);
+                }
+            }
+        }
+        // Settings, and scripts that are run for each commit.
+        "rebase" if act.has(&["-x", "--exec", "-i", "--interactive", "--edit-todo"]) => act.doubt(WHY),
+        "worktree" if act.has(&["-B"]) => {
+            act.effects.insert("git_discard");
+        }
+        "rm" | "clean" | "mv" if whole && git.sub != "clean" => {
+            act.effects.insert("git_discard");
+        }
+        "update-ref" if !act.has(&["-d", "--delete"]) => act.doubt(WHY),
+        "update-index" if act.has(&["--add"]) => {}
+        "am" | "apply"
+            if !act.has(&[
+                "--check",
+                "--stat",
+                "--numstat",
+                "--summary",
+                "--abort",
+                "--skip",
+                "--continue",
+            ]) =>
+        {
+            act.doubt("a patch that is not read")
+        }
+        "am" | "apply" => {
+            act.unread = None;
+            act.args.iter_mut().for_each(|a| a.role = Role::Read);
+        }
+        _ => {}
+    }
+    act
+}
+
+/// `git config`: reading is free, and writing for keys that run nothing.
+fn config(act: &mut Act, words: &[&str]) {
+    let (verb, words) = match words {
+        ["list" | "get" | "get-all", ..] => return,
+        ["set" | "unset", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let gets =
+        act.has(&["--get", "--get-all", "--get-regexp", "--list", "-l", "--get-urlmatch", "--get-color"]);
+    let unsets = act.has(&["--unset", "--unset-all"]);
+    let keys: Vec<String> = act
+        .values(&["--unset", "--unset-all"])
+        .map(|a| a.text.clone())
+        .chain(words.first().map(|w| (*w).to_owned()))
+        .collect();
+    let writes = verb || unsets || (words.len() > 1 && !gets);
+    if gets || !writes {
+        return;
+    }
+    if keys.iter().any(|k| k.to_lowercase() == "core.hookspath") {
+        act.effects.insert("hook_bypass");
+    }
+    if !keys.iter().all(|k| harmless(k)) {
+        act.doubt(WHY);
+    }
+}
+
+/// The repository a clone takes, as `owner/name` in lower case, whatever form its address has.
+pub(super) fn cloned(address: &str) -> Option<String> {
+    let address = address.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/').to_lowercase();
+    let path = match address.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?.1.to_owned(),
+        None => match address.split_once(':') {
+            Some((host, path)) if !host.contains('/') => path.to_owned(),
+            _ => address,
+        },
+    };
+    let mut parts = path.rsplit('/').filter(|p| !p.is_empty());
+    let (name, owner) = (parts.next()?, parts.next()?);
+    let plain = |t: &str| t.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~".contains(c));
+    (plain(name) && plain(owner)).then(|| format!("{owner}/{name}"))
 }

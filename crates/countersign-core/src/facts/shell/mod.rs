@@ -8,10 +8,12 @@
 
 mod brush;
 mod code;
+mod effects;
 mod expand;
 mod git;
 mod meaning;
 pub(crate) mod programs;
+pub(crate) use effects::later;
 mod script;
 mod tree;
 mod union;
@@ -143,11 +145,37 @@ pub fn quote(word: &str) -> String {
     }
 }
 
-/// Why a command with words that are not known is not understood: nothing but text may be unknown.
-fn unknown(command: &Simple) -> Option<&'static str> {
-    let prints = ["echo", "printf", "test", "[", "true", "false", ":"].contains(&command.program());
-    let unknown = command.words.iter().any(|w| w.unknown);
-    (unknown && !prints).then_some("a word that is not known")
+/// Whether the names a command reads come from a program that lists files: then they are read as with `grep -r`, and the
+/// lister's own words say which they may be.
+fn finds_names(commands: &[Simple], command: &Simple) -> bool {
+    const LISTS: &[&str] =
+        &["find", "fd", "fdfind", "ls", "rg", "grep", "git", "sort", "uniq", "head", "tail", "grep"];
+    let Some(runner) = command.run_by.and_then(|at| commands.get(at)) else { return false };
+    if matches!(runner.program(), "find" | "fd" | "fdfind") {
+        return true;
+    }
+    let mut next = command.piped_from;
+    let mut lister = false;
+    while let Some(source) = next.and_then(|at| commands.get(at)) {
+        if !LISTS.contains(&source.program()) {
+            return false;
+        }
+        let git = source.program() == "git";
+        if git && !source.args().any(|w| matches!(w, "ls-files" | "diff" | "grep" | "ls-tree")) {
+            return false;
+        }
+        // A filter that may have been made for one of the files that nobody reads.
+        let letters = |w: &str| w.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+        let aims =
+            |w: &str| !w.starts_with('-') && (letters(w).is_empty() || ".env.local".contains(&letters(w)));
+        if source.program() == "grep" && source.piped_from.is_some() && source.args().any(aims) {
+            return false;
+        }
+        // What a filter passes on was in its input.
+        lister = !matches!(source.program(), "sort" | "uniq" | "head" | "tail");
+        next = source.piped_from;
+    }
+    runner.program() == "xargs" && lister
 }
 
 /// Verbs of our own binary that read only; every other one is a person's, or a client's.
@@ -189,10 +217,11 @@ impl ShellFacts {
         let mut facts = ShellFacts { line: line.to_owned(), ..ShellFacts::default() };
         let found = walk::walk(line);
         (facts.commands, facts.opaque) = (found.commands, found.opaque);
-        for (place, command) in facts.commands.iter().enumerate() {
-            if !found.through.contains(&place) {
-                facts.opaque =
-                    facts.opaque.or_else(|| programs::unread(command)).or_else(|| unknown(command));
+        let acts: Vec<programs::Act> = facts.commands.iter().map(programs::act).collect();
+        for (place, (command, act)) in facts.commands.iter().zip(&acts).enumerate() {
+            let through = found.through.contains(&place);
+            if !through && !(act.unknown_reads && finds_names(&facts.commands, command)) {
+                facts.opaque = facts.opaque.or(act.unread);
             }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {
                 let (forced, refs) = git::push(&git);
@@ -200,6 +229,7 @@ impl ShellFacts {
                 facts.git_push_refs.extend(refs);
             }
         }
+        effects::add(&mut facts, &acts);
         facts.runs_gate = facts.reaches_for_gate();
         facts
     }

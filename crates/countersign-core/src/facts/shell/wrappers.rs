@@ -399,6 +399,10 @@ fn xargs(args: &[Word], input: Option<&Word>) -> Reading {
         "-d" | "--delimiter" => other = true,
         _ => {}
     });
+    // Then nothing but a zero byte parts its words, and no line of ours holds one.
+    other |= args.get(..at).unwrap_or_default().iter().any(|w| {
+        w.text == "--null" || (w.text.starts_with('-') && !w.text.starts_with("--") && w.text.contains('0'))
+    });
     let attached = args.get(..at).unwrap_or_default().iter().find_map(|w| w.text.strip_prefix("-I"));
     let replaced = replaced.or(attached.filter(|t| !t.is_empty()).map(str::to_owned));
     let mut command = args.get(at..).unwrap_or_default().to_vec();

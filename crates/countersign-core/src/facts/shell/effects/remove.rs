@@ -1,0 +1,245 @@
+//! Deletion that takes too much: roots, homes, disks, whole projects.
+
+use super::super::programs::{Act, Role};
+use super::super::{ShellFacts, Simple};
+use super::{Line, bare_unknown};
+
+/// Folders of a system, and the folders that hold them.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/usr",
+    "/var",
+    "/Users",
+    "/System",
+    "/Library",
+    "/Applications",
+    "/private",
+    "/Volumes",
+    "/mnt",
+    "/media",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/share",
+    "/var/lib",
+    "/var/log",
+    "/etc/ssh",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/var/www",
+    "/nix",
+    "/snap",
+];
+/// Folders in which a project's own work lies.
+const WORK: &[&str] = &[
+    "src",
+    "lib",
+    "app",
+    "apps",
+    "packages",
+    "crates",
+    "cmd",
+    "internal",
+    "pkg",
+    "include",
+    "tests",
+    "test",
+    "docs",
+    "doc",
+    "scripts",
+    "components",
+    "pages",
+    "public",
+    "static",
+    "server",
+    "client",
+    "api",
+    "web",
+    "config",
+    "migrations",
+    "db",
+    ".github",
+    "spec",
+    "assets",
+    "source",
+];
+
+/// Whether a path is a system's folder, or everything in it.
+pub(in super::super) fn system(path: &str) -> bool {
+    let path = path.trim_end_matches('*');
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let homes = path.strip_prefix("/home/").or(path.strip_prefix("/Users/"));
+    SYSTEM.contains(&path) || homes.is_some_and(|user| !user.is_empty() && !user.contains('/'))
+}
+
+/// The root, a home, a system's folder, or something that could be one of them.
+fn above(text: &str) -> bool {
+    let path = squeezed(text);
+    matches!(path.as_str(), "/" | "/*" | "/." | "~" | "~/" | "~/*" | "~/." | "~/.*") || system(&path)
+}
+
+/// The folder a line is in, or those above it.
+fn here(text: &str) -> bool {
+    let path = squeezed(text);
+    let path = path.trim_end_matches('/');
+    matches!(path, "." | ".." | "*" | "./*" | "../*" | ".*" | "./.*" | "**" | "*.*" | "{*,.*}" | "./**")
+        || (!path.is_empty()
+            && path.split('/').all(|p| p == ".." || p == "." || p == "*")
+            && path.contains(".."))
+}
+
+/// One slash for several, and no `/./`.
+fn squeezed(text: &str) -> String {
+    let mut out = text.to_owned();
+    while out.contains("//") || out.contains("/./") {
+        out = out.replace("//", "/").replace("/./", "/");
+    }
+    out
+}
+
+/// A device that holds a disk.
+fn disk(path: &str) -> bool {
+    const DISKS: &[&str] =
+        &["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "disk", "rdisk", "md", "dm-", "mapper/", "loop"];
+    let path = squeezed(path);
+    path.strip_prefix("/dev/").is_some_and(|name| DISKS.iter().any(|d| name.starts_with(d)))
+}
+
+fn recursive(act: &Act) -> bool {
+    act.has(&["-r", "-R", "--recursive"])
+}
+
+pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
+    for (at, command, act) in line.each() {
+        let name = act.name.as_str();
+        let redirected = command.writes.iter().any(|w| disk(&w.text));
+        let named = act
+            .args
+            .iter()
+            .any(|a| matches!(a.role, Role::Write | Role::Into | Role::Take | Role::Any) && disk(&a.text));
+        if redirected || (named && !name.starts_with("docker")) {
+            facts.effects.insert("destroy_disk");
+        }
+        match name {
+            "truncate" | "shred" if act.operands().any(|a| a.is_pattern()) => {
+                facts.effects.insert("delete_found");
+                removes(line, command, act, facts);
+            }
+            "rm" | "srm" | "trash" | "trash-put" | "shred" => removes(line, command, act, facts),
+            "mv" if away(act) => {
+                facts.effects.insert("delete_project_folder");
+            }
+            "mv" if act.operands().any(|a| a.role == Role::Take && above(&a.text)) => {
+                facts.effects.insert("destroy_system");
+            }
+            "chmod" | "chown" | "chgrp" if recursive(act) => {
+                if act.operands().any(|a| a.role == Role::Take && above(&a.text)) {
+                    facts.effects.insert("destroy_system");
+                }
+            }
+            "find" => finds(line, at, act, facts),
+            "rsync" => {
+                if act.operands().any(|a| a.role == Role::Take && (above(&a.text) || here(&a.text))) {
+                    facts.effects.insert("delete_found");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a path is one of the folders of a project's work, or everything in it.
+fn work(text: &str) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." | "*" => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    !text.starts_with(['/', '~']) && matches!(parts.as_slice(), [one] if WORK.contains(one))
+}
+
+/// A project's folder, or one of the home's, that is moved somewhere else.
+fn away(act: &Act) -> bool {
+    let outside = |t: &str| t.starts_with(['/', '~']);
+    let target = act.args.iter().any(|a| a.role == Role::Into && outside(&a.text));
+    let home =
+        |t: &str| t.strip_prefix("~/").is_some_and(|rest| !rest.trim_end_matches('/').contains(['/', '.']));
+    target && act.operands().any(|a| a.role == Role::Take && (work(&a.text) || home(&a.text)))
+}
+
+fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
+    let deep = recursive(act);
+    let lister = line
+        .runner(command)
+        .is_some_and(|c| matches!(c.program(), "find" | "xargs" | "fd" | "fdfind" | "parallel"));
+    for arg in act.operands() {
+        let text = arg.text.as_str();
+        if arg.unknown && lister {
+            facts.effects.insert("delete_found");
+        } else if deep && (above(text) || here(text) || (arg.unknown && bare_unknown(text))) {
+            facts.effects.insert("destroy_system");
+        } else if matches!(squeezed(text).as_str(), "/*" | "~/*" | "~/.*")
+            || (text.ends_with('*') && above(text))
+        {
+            facts.effects.insert("destroy_system");
+        } else if matches!(squeezed(text).as_str(), "*" | "./*" | "../*") {
+            facts.effects.insert("delete_found");
+        }
+        if deep && work(text) {
+            facts.effects.insert("delete_project_folder");
+        }
+        let spelled = squeezed(text);
+        if deep && spelled.starts_with('/') {
+            facts.effects.insert("rm_absolute");
+        }
+    }
+}
+
+/// `find` that deletes: all it meets, or what has a name.
+fn finds(line: &Line<'_>, at: usize, act: &Act, facts: &mut ShellFacts) {
+    let removes = line
+        .commands
+        .iter()
+        .any(|c| c.run_by == Some(at) && matches!(c.program(), "rm" | "shred" | "unlink" | "srm"));
+    if !act.has(&["-delete"]) && !removes {
+        return;
+    }
+    let chosen = act.has(&[
+        "-name",
+        "-iname",
+        "-path",
+        "-ipath",
+        "-wholename",
+        "-regex",
+        "-iregex",
+        "-size",
+        "-mtime",
+        "-mmin",
+        "-newer",
+        "-empty",
+        "-atime",
+        "-newermt",
+    ]);
+    let wide = act.operands().any(|a| above(&a.text));
+    let all = act.operands().next().is_none() || act.operands().any(|a| here(&a.text));
+    let effect = if wide || (all && !chosen) { "destroy_system" } else { "delete_found" };
+    facts.effects.insert(effect);
+}
