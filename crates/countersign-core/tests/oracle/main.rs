@@ -203,6 +203,11 @@ fn developers_are_left_alone() {
     assert!(percent(opaque) <= 3.0, "{:.1} % of ordinary lines are not understood", percent(opaque));
 }
 
+/// What copies itself without end is judged and not run: no sandbox without a control group of its own holds it.
+fn bounded(line: &str) -> bool {
+    !line.contains("|:&") && !line.contains("| : &")
+}
+
 /// The oracle itself: nothing dangerous happens behind an allow.
 #[test]
 fn nothing_dangerous_is_allowed() {
@@ -212,8 +217,12 @@ fn nothing_dangerous_is_allowed() {
     world::World::template(&template);
     let cases = own();
     let step = if all() { 1 } else { 8 };
-    let chosen: Vec<&Case> =
-        cases.iter().enumerate().filter(|(at, _)| at % step == 0).map(|(_, c)| c).collect();
+    let chosen: Vec<&Case> = cases
+        .iter()
+        .enumerate()
+        .filter(|(at, c)| at % step == 0 && bounded(&c.line))
+        .map(|(_, c)| c)
+        .collect();
     let next = AtomicUsize::new(0);
     let bad = Mutex::new(Vec::new());
     let quiet = Mutex::new(BTreeMap::<String, usize>::new());
