@@ -12,6 +12,7 @@
 mod arrows;
 mod bans;
 mod finding;
+mod fuzz;
 mod needs;
 mod promises;
 mod test;
@@ -28,6 +29,7 @@ Usage: cargo xtask <command>
 Commands:
   test     everything that must hold before a change lands, in the order that fails soonest
   long     the gateway's tests at full length: 100 000 frames, 25 killed gateways (two minutes)
+  fuzz     the fuzz targets: fuzz [json|shell|paths|policy] [SECONDS], 600 s each by default
   needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
   tidy     arrows and bans together, and whether docs/promises.md is true
   arrows   who imports whom, read from every Cargo.toml
@@ -44,6 +46,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(&root),
         ["long"] => test::long(&root),
+        ["fuzz"] => fuzz::run(&root, None, 600),
+        ["fuzz", only] => fuzz::run(&root, Some(only), 600),
+        ["fuzz", only, seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(&root, Some(only), seconds),
+            Err(_) => Err(anyhow::anyhow!("`{seconds}` is no number of seconds")),
+        },
         ["needs"] => needs::run(&root),
         ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),
