@@ -46,6 +46,9 @@ pub(super) struct Shape {
     pub(super) entropy: u8,
     /// How many bytes before the word belong to it.
     pub(super) back: usize,
+    /// How many bytes of a token there must be at least, word included: the cheap look before the pattern. 0 asks for
+    /// none.
+    pub(super) solid: usize,
     /// How bad it is.
     pub(super) severity: Severity,
     /// Examples, written with `{…}`.
@@ -66,6 +69,7 @@ const fn shape(id: &'static str, words: Texts, pattern: &'static str, hits: Text
         border: Border::None,
         entropy: 0,
         back: 0,
+        solid: 14,
         severity: Severity::High,
         hits,
         misses,
@@ -88,6 +92,11 @@ impl Shape {
         self
     }
 
+    const fn loose(mut self) -> Shape {
+        self.solid = 0;
+        self
+    }
+
     const fn medium(mut self) -> Shape {
         self.severity = Severity::Medium;
         self
@@ -100,39 +109,39 @@ pub(super) const SHAPES: &[Shape] = &[
     // Cloud providers.
     shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"\A((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9_]|\z)", &["AKIA{U16}", "ASIA{U16}", "ABIA{U16}", "ACCA{U16}"], &["AKIA{U15}", "akia{h16}", "AKIA{U17}", "AKIAIOSFODNN7EXAMPLE"]),
     shape("AWS_BEDROCK_KEY", &["absk"], r"\AABSK[A-Za-z0-9+/]{100,}={0,2}", &["ABSK{a109}"], &["ABSK{a40}"]),
-    shape("AWS_SECRET", &["secretkey", "secret_key", "secret-key", "secretaccess", "secret_access", "secret-access"], r#"\A(?i:secret[_-]?(?:access[_-]?)?key)[\\"'\]]{0,4}[\s=:>"'\\]{1,10}([A-Za-z0-9/+=]{40})(?:[^A-Za-z0-9/+=]|\z)"#, &["aws_secret_access_key = {a40}", "AWS_SECRET_ACCESS_KEY={a40}", "\"secretAccessKey\": \"{a40}\""], &["aws_secret_access_key = {d3}", "secret_key_id"]).entropy(15),
+    shape("AWS_SECRET", &["secretkey", "secret_key", "secret-key", "secretaccess", "secret_access", "secret-access"], r#"\A(?i:secret[_-]?(?:access[_-]?)?key)[\\"'\]]{0,4}[\s=:>"'\\]{1,10}([A-Za-z0-9/+=]{40})(?:[^A-Za-z0-9/+=]|\z)"#, &["aws_secret_access_key = {a40}", "AWS_SECRET_ACCESS_KEY={a40}", "\"secretAccessKey\": \"{a40}\""], &["aws_secret_access_key = {d3}", "secret_key_id"]).entropy(15).loose(),
     shape("GOOGLE_KEY", &["aiza"], r"\AAIza[A-Za-z0-9_-]{35}", &["AIza{w35}"], &["AIza{w20}"]),
     shape("GOOGLE_OAUTH_SECRET", &["gocspx-"], r"\AGOCSPX-[A-Za-z0-9_-]{28}", &["GOCSPX-{w28}"], &["GOCSPX-{w10}"]),
     shape("GOOGLE_OAUTH_TOKEN", &["ya29."], r"\Aya29\.[A-Za-z0-9_-]{20,}", &["ya29.{w60}"], &["ya29.{w8}"]),
-    shape("GOOGLE_SERVICE_ACCOUNT", &["private_key_id"], r#"\Aprivate_key_id\\?"\s{0,4}:\s{0,4}\\?"([a-f0-9]{40})"#, &["\"private_key_id\": \"{h40}\""], &["\"private_key_id\": \"\""]).medium(),
-    shape("AZURE_KEY", &["accountkey", "sharedaccesskey"], r"\A(?i:AccountKey|SharedAccessKey)\s{0,2}=\s{0,2}([A-Za-z0-9+/]{40,100}={0,2})", &["AccountKey={a86}==;EndpointSuffix=core", "SharedAccessKey={a43}="], &["AccountKey=secret;"]),
-    shape("AZURE_SAS", &["sig="], r"\Asig=([A-Za-z0-9%+/]{40,120}(?:%3[Dd]|=))", &["?sv=2020-08-04&sig={a43}%3D"], &["sig={a12}"]).border(Border::Word),
+    shape("GOOGLE_SERVICE_ACCOUNT", &["private_key_id"], r#"\Aprivate_key_id\\?"\s{0,4}:\s{0,4}\\?"([a-f0-9]{40})"#, &["\"private_key_id\": \"{h40}\""], &["\"private_key_id\": \"\""]).medium().loose(),
+    shape("AZURE_KEY", &["accountkey", "sharedaccesskey"], r"\A(?i:AccountKey|SharedAccessKey)\s{0,2}=\s{0,2}([A-Za-z0-9+/]{40,100}={0,2})", &["AccountKey={a86}==;EndpointSuffix=core", "SharedAccessKey={a43}="], &["AccountKey=secret;"]).loose(),
+    shape("AZURE_SAS", &["sig="], r"\Asig=([A-Za-z0-9%+/]{40,120}(?:%3[Dd]|=))", &["?sv=2020-08-04&sig={a43}%3D"], &["sig={a12}"]).border(Border::Word).loose(),
     shape("AZURE_CLIENT_SECRET", &["0q~", "1q~", "2q~", "3q~", "4q~", "5q~", "6q~", "7q~", "8q~", "9q~"], r"\A[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}", &["{a3}8Q~{w34}"], &["{a3}8Q~{w20}"]).back(3),
     shape("ALIBABA_KEY", &["ltai"], r"\A(LTAI[A-Za-z0-9]{17,26})(?:[^A-Za-z0-9]|\z)", &["LTAI{a20}"], &["LTAI{a8}"]).border(Border::Word).medium(),
     shape("DIGITALOCEAN_TOKEN", &["dop_v1_", "doo_v1_", "dor_v1_"], r"\Ado[opr]_v1_[a-f0-9]{64}", &["dop_v1_{h64}", "doo_v1_{h64}", "dor_v1_{h64}"], &["dop_v1_{h32}"]),
     shape("HEROKU_KEY", &["hrku-"], r"\AHRKU-[A-Za-z0-9_-]{36,}", &["HRKU-AA{w58}"], &["HRKU-{w8}"]),
-    shape("HEROKU_KEY", &["heroku"], r#"\A(?i:heroku)[A-Za-z0-9_. \t-]{0,24}["'\\]{0,3}\s{0,3}[:=]?>?\s{0,3}["'\\]{0,3}([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"#, &["HEROKU_API_KEY={h8}-{h4}-{h4}-{h4}-{h12}"], &["heroku app {h8}"]).medium(),
+    shape("HEROKU_KEY", &["heroku"], r#"\A(?i:heroku)[A-Za-z0-9_. \t-]{0,24}["'\\]{0,3}\s{0,3}[:=]?>?\s{0,3}["'\\]{0,3}([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"#, &["HEROKU_API_KEY={h8}-{h4}-{h4}-{h4}-{h12}"], &["heroku app {h8}"]).medium().loose(),
     shape("YANDEX_KEY", &["aqvn"], r"\A(AQVN[A-Za-z0-9_-]{35,38})(?:[^A-Za-z0-9_-]|\z)", &["AQVN{w36}"], &["AQVN{w10}"]).border(Border::Word),
     shape("FLY_TOKEN", &["fo1_", "fm1r_", "fm2_"], r"\A(?:fo1_[A-Za-z0-9_-]{43}|fm1r_[A-Za-z0-9+/]{100,}={0,3}|fm2_[A-Za-z0-9+/]{100,}={0,3})", &["fo1_{w43}", "fm2_{a120}"], &["fo1_{w8}"]).border(Border::Word),
     shape("CLOUDFLARE_ORIGIN_KEY", &["v1.0-"], r"\Av1\.0-[a-f0-9]{24}-[a-f0-9]{146}", &["v1.0-{h24}-{h146}"], &["v1.0-{h8}"]),
-    shape("CLOUDINARY_URL", &["cloudinary://"], r"\Acloudinary://[0-9]{6,20}:([A-Za-z0-9_-]{20,})@", &["cloudinary://{d15}:{w27}@name"], &["cloudinary://name"]),
+    shape("CLOUDINARY_URL", &["cloudinary://"], r"\Acloudinary://[0-9]{6,20}:([A-Za-z0-9_-]{20,})@", &["cloudinary://{d15}:{w27}@name"], &["cloudinary://name"]).loose(),
     // Code hosts and package registries.
     shape("GITHUB_PAT", &["github_pat_"], r"\Agithub_pat_[A-Za-z0-9_]{22,}", &["github_pat_{a22}", "github_pat_{a22}_{a59}"], &["github_pat_{a21}"]),
     shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"\Agh[poshur]_[A-Za-z0-9]{36,}", &["ghp_{a36}", "gho_{a36}", "ghs_{a36}", "ghu_{a36}", "ghr_{a76}"], &["ghp_{a35}", "ghx_{a36}"]),
-    shape("GITHUB_URL_TOKEN", &["x-access-token"], r"\Ax-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &["x-access-token: ask"]),
+    shape("GITHUB_URL_TOKEN", &["x-access-token"], r"\Ax-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &["x-access-token: ask"]).loose(),
     shape("GITLAB_TOKEN", &["glpat-", "gldt-", "glrt-", "glft-", "glsoat-", "glcbt-", "glptt-", "glagent-", "glimt-", "glffct-", "gloas-", "glrtr-"], r"\Agl(?:pat|dt|rt|rtr|ft|soat|cbt|ptt|agent|imt|ffct|oas)-[A-Za-z0-9_=.-]{20,}", &["glpat-{w20}", "gldt-{w20}", "glptt-{h40}", "glcbt-64_{w20}", "glagent-{w50}"], &["glpat-{w10}"]),
     shape("GITLAB_TOKEN", &["gr1348941"], r"\AGR1348941[A-Za-z0-9_-]{20,}", &["GR1348941{w20}"], &["GR1348941{w3}"]),
     shape("BITBUCKET_TOKEN", &["atbb"], r"\A(ATBB[A-Za-z0-9]{24,36})(?:[^A-Za-z0-9]|\z)", &["ATBB{a32}"], &["ATBB{a8}"]).border(Border::Word),
     shape("ATLASSIAN_TOKEN", &["atatt3", "atctt3"], r"\AAT[AC]TT3[A-Za-z0-9_=-]{60,}", &["ATATT3{w186}", "ATCTT3{w186}"], &["ATATT3{w20}"]),
     shape("NPM_TOKEN", &["npm_"], r"\A(npm_[A-Za-z0-9]{36})(?:[^A-Za-z0-9_]|\z)", &["npm_{a36}"], &["npm_{a37}", "npm_config_{a20}"]),
-    shape("NPMRC_TOKEN", &["_authtoken", "_auth", "_password"], r#"\A_(?i:authToken|auth|password)\s{0,3}=\s{0,3}["']?([A-Za-z0-9+/=_.-]{16,})"#, &["//registry.npmjs.org/:_authToken={h8}-{h4}-{h4}-{h4}-{h12}", "_auth={a32}"], &["//registry.npmjs.org/:_authToken=${NPM_TOKEN}"]).entropy(25),
+    shape("NPMRC_TOKEN", &["_authtoken", "_auth", "_password"], r#"\A_(?i:authToken|auth|password)\s{0,3}=\s{0,3}["']?([A-Za-z0-9+/=_.-]{16,})"#, &["//registry.npmjs.org/:_authToken={h8}-{h4}-{h4}-{h4}-{h12}", "_auth={a32}"], &["//registry.npmjs.org/:_authToken=${NPM_TOKEN}"]).entropy(25).loose(),
     shape("PYPI_TOKEN", &["pypi-"], r"\Apypi-[A-Za-z0-9_-]{50,}", &["pypi-AgEIcHlwaS5vcmc{w60}"], &["pypi-{w20}"]),
     shape("RUBYGEMS_KEY", &["rubygems_"], r"\Arubygems_[a-f0-9]{48}", &["rubygems_{h48}"], &["rubygems_{h20}"]),
     shape("CRATES_TOKEN", &["cio"], r"\A(cio[A-Za-z0-9]{32})(?:[^A-Za-z0-9_]|\z)", &["cio{a32}"], &["cio{a31}", "cio{a33}"]).border(Border::Token).entropy(30),
     shape("NUGET_KEY", &["oy2"], r"\A(oy2[a-z0-9]{43})(?:[^A-Za-z0-9_]|\z)", &["oy2{h43}"], &["oy2{h42}"]).border(Border::Token),
     shape("CLOJARS_TOKEN", &["clojars_"], r"\ACLOJARS_[A-Za-z0-9]{60}", &["CLOJARS_{a60}"], &["CLOJARS_{a20}"]),
     shape("DOCKER_TOKEN", &["dckr_pat_", "dckr_oat_"], r"\Adckr_[po]at_[A-Za-z0-9_-]{27,}", &["dckr_pat_{w27}", "dckr_oat_{w32}"], &["dckr_pat_{w10}"]),
-    shape("DOCKER_AUTH", &["\"auth\"", "\\\"auth\\\""], r#"\A\\?"auth\\?"\s{0,4}:\s{0,4}\\?"([A-Za-z0-9+/]{16,}={0,2})\\?""#, &["\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"{a36}=\"}}"], &["\"auth\": \"none\""]).entropy(30),
+    shape("DOCKER_AUTH", &["\"auth\"", "\\\"auth\\\""], r#"\A\\?"auth\\?"\s{0,4}:\s{0,4}\\?"([A-Za-z0-9+/]{16,}={0,2})\\?""#, &["\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"{a36}=\"}}"], &["\"auth\": \"none\""]).entropy(30).loose(),
     shape("ARTIFACTORY_KEY", &["akcp"], r"\AAKCp[A-Za-z0-9]{69}", &["AKCp{a69}"], &["AKCp{a20}"]),
     shape("ARTIFACTORY_KEY", &["cmvmdgtu"], r"\AcmVmdGtu[A-Za-z0-9]{56}", &["cmVmdGtu{a56}"], &["cmVmdGtu{a20}"]),
     shape("BUILDKITE_TOKEN", &["bkua_"], r"\Abkua_[a-z0-9]{40}", &["bkua_{h40}"], &["bkua_{h8}"]),
@@ -204,7 +213,7 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("CONTENTFUL_TOKEN", &["cfpat-"], r"\ACFPAT-[A-Za-z0-9_-]{43}", &["CFPAT-{w43}"], &["CFPAT-{w8}"]),
     shape("MAPBOX_TOKEN", &["sk.eyj"], r"\Ask\.eyJ[A-Za-z0-9_-]{40,}\.[A-Za-z0-9_-]{16,}", &["sk.eyJ{w80}.{w22}"], &["pk.eyJ{w80}.{w22}"]).border(Border::Token),
     shape("DROPBOX_TOKEN", &["sl."], r"\Asl\.(?:[A-Za-z]\.)?[A-Za-z0-9_=-]{120,}", &["sl.{w136}"], &["sl.{w20}"]).border(Border::Token),
-    shape("OKTA_TOKEN", &["ssws "], r"\A(?i:ssws)\s{1,3}([A-Za-z0-9_-]{40,44})", &["Authorization: SSWS 00{w40}"], &["SSWS x"]).border(Border::Word),
+    shape("OKTA_TOKEN", &["ssws "], r"\A(?i:ssws)\s{1,3}([A-Za-z0-9_-]{40,44})", &["Authorization: SSWS 00{w40}"], &["SSWS x"]).border(Border::Word).loose(),
     shape("OPENSHIFT_TOKEN", &["sha256~"], r"\Asha256~[A-Za-z0-9_-]{43}", &["sha256~{w43}"], &["sha256:{h64}"]),
     shape("OCTOPUS_KEY", &["api-"], r"\A(API-[A-Z0-9]{26})(?:[^A-Za-z0-9]|\z)", &["API-{U26}"], &["API-{U8}"]).border(Border::Token),
     shape("INFRACOST_KEY", &["ico-"], r"\A(ico-[A-Za-z0-9]{32})(?:[^A-Za-z0-9-]|\z)", &["ico-{a32}"], &["ico-{a8}"]).border(Border::Token).entropy(30),
@@ -215,13 +224,13 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("AIVEN_TOKEN", &["avns_"], r"\AAVNS_[A-Za-z0-9_-]{19,}", &["AVNS_{w19}"], &["AVNS_x"]).border(Border::Word),
     // Keys, headers, addresses.
     shape("AGE_KEY", &["age-secret-key-1"], r"\AAGE-SECRET-KEY-1[A-Z0-9]{58}", &["AGE-SECRET-KEY-1{U58}"], &["AGE-SECRET-KEY-1{U8}"]),
-    shape("PUTTY_KEY", &["private-lines:"], r"\APrivate-Lines:\s{1,3}[0-9]{1,4}\s{1,3}((?:[A-Za-z0-9+/=]{1,80}\s{1,2})+)", &["Private-Lines: 2\n{a64}\n{a64}\nPrivate-MAC: 1"], &["Private-Lines: none"]),
+    shape("PUTTY_KEY", &["private-lines:"], r"\APrivate-Lines:\s{1,3}[0-9]{1,4}\s{1,3}((?:[A-Za-z0-9+/=]{1,80}\s{1,2})+)", &["Private-Lines: 2\n{a64}\n{a64}\nPrivate-MAC: 1"], &["Private-Lines: none"]).loose(),
     shape("JWT", &["eyj"], r"\AeyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", &["eyJ{w20}.eyJ{w40}.{w43}"], &["eyJ{w20}.eyJ{w40}", "eyJ{w20}"]).border(Border::Token),
-    shape("BEARER_TOKEN", &["bearer"], r#"\A(?i:bearer)[\s:=]{1,8}["'\\]{0,2}([A-Za-z0-9._~+/\-]{20,}=*)"#, &["Authorization: Bearer {a24}", "bearer {w40}="], &["bearer of news", "Bearer {w10}"]).border(Border::Word).entropy(15),
-    shape("BASIC_AUTH", &["basic "], r#"\A(?i:basic)\s{1,4}([A-Za-z0-9+/]{12,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"#, &["Authorization: Basic {a20}=", "-H 'authorization: basic {a27}='"], &["basic understanding", "Basic authentication is simple"]).border(Border::Word).entropy(32),
-    shape("AUTHORIZATION", &["authorization"], r#"\A(?i:authorization)["'\\]{0,4}\s{0,3}[:=]\s{0,3}["'\\]{0,3}(?i:token|apikey|key|bot)\s{1,3}["'\\]{0,2}(?i:token=)?([A-Za-z0-9._~+/=:-]{12,})"#, &["Authorization: Token {a32}", "authorization: Bot {w40}"], &["Authorization: Bearer <token>"]).entropy(28),
-    shape("GITHUB_URL_TOKEN", &["://x-access-token:"], r"\A://x-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &[]),
-    shape("CONNECTION_STRING", &["://"], r#"\A://[^\s:/@"'<>\\]{0,128}:([^\s@/"'<>\\]{1,256})@[^\s@]"#, &["postgres://u:{a9}@h/db", "https://user:{a12}@example.org/x", "redis://:{a12}@cache:6379", "mongodb+srv://app:{a16}@c.example.net"], &["https://example.org:8080/x", "postgres://u@h/db", "postgres://u:${PW}@h/db", "http://a:b"]),
+    shape("BEARER_TOKEN", &["bearer"], r#"\A(?i:bearer)[\s:=]{1,8}["'\\]{0,2}([A-Za-z0-9._~+/\-]{20,}=*)"#, &["Authorization: Bearer {a24}", "bearer {w40}="], &["bearer of news", "Bearer {w10}"]).border(Border::Word).entropy(15).loose(),
+    shape("BASIC_AUTH", &["basic "], r#"\A(?i:basic)\s{1,4}([A-Za-z0-9+/]{12,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"#, &["Authorization: Basic {a20}=", "-H 'authorization: basic {a27}='"], &["basic understanding", "Basic authentication is simple"]).border(Border::Word).entropy(32).loose(),
+    shape("AUTHORIZATION", &["authorization"], r#"\A(?i:authorization)["'\\]{0,4}\s{0,3}[:=]\s{0,3}["'\\]{0,3}(?i:token|apikey|key|bot)\s{1,3}["'\\]{0,2}(?i:token=)?([A-Za-z0-9._~+/=:-]{12,})"#, &["Authorization: Token {a32}", "authorization: Bot {w40}"], &["Authorization: Bearer <token>"]).entropy(28).loose(),
+    shape("GITHUB_URL_TOKEN", &["://x-access-token:"], r"\A://x-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &[]).loose(),
+    shape("CONNECTION_STRING", &["://"], r#"\A://[^\s:/@"'<>\\]{0,128}:([^\s@/"'<>\\]{1,256})@[^\s@]"#, &["postgres://u:{a9}@h/db", "https://user:{a12}@example.org/x", "redis://:{a12}@cache:6379", "mongodb+srv://app:{a16}@c.example.net"], &["https://example.org:8080/x", "postgres://u@h/db", "postgres://u:${PW}@h/db", "http://a:b"]).loose(),
 ];
 
 /// Hashes of every word, made at compile time.

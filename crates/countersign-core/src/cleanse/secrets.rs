@@ -132,8 +132,13 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
     if !stands(shape, before) {
         return Ok(None);
     }
-    let pattern = compiled(index).ok_or(ScanError)?;
     let window = text.get(start..(start + WINDOW).min(text.len())).unwrap_or_default();
+    if window.iter().take(shape.solid).take_while(|b| views::is_token(**b) || **b == b':').count()
+        < shape.solid
+    {
+        return Ok(None);
+    }
+    let pattern = compiled(index).ok_or(ScanError)?;
     let (found, grouped) = if pattern.captures_len() > 1 {
         let group = pattern.captures(window).and_then(|c| c.get(1).map(|m| m.range()));
         (group, true)
