@@ -8,7 +8,7 @@
 use crate::gate::Gate;
 use crate::permit::Pass;
 use crate::seams::{PerformError, Pin, PinChange, PinKind, Servers, StoreError};
-use countersign_core::cleanse::{Clean, Raw, clean_line, clean_message};
+use countersign_core::cleanse::{Clean, Raw, clean_line};
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::ledger::Halt;
@@ -111,7 +111,7 @@ impl Gate {
 
     /// Cleanses what a server said by itself.
     pub fn heard(&self, message: &Raw<Message>) -> Clean {
-        clean_message(message.inner().text())
+        self.catalogue().message(message.inner().text())
     }
 
     /// Takes note of everything a server lists, and says what of it may be seen. What changed since it was accepted is

@@ -2,6 +2,7 @@
 //! column and a remedy; nothing is guessed, clamped or ignored.
 
 use super::keys::{KEYS, Key, Kind};
+use countersign_core::cleanse::{Written, check_pattern};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -82,6 +83,8 @@ impl LayerName {
 pub enum Said {
     /// A whole number.
     Int(i64),
+    /// Yes or no.
+    Bool(bool),
     /// A word or text.
     Text(String),
     /// A list of texts; for paths with their mode behind a tab.
@@ -92,6 +95,7 @@ impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Said::Int(n) => write!(f, "{n}"),
+            Said::Bool(b) => write!(f, "{b}"),
             Said::Text(t) => write!(f, "{t:?}"),
             Said::List(items) => {
                 let items: Vec<String> =
@@ -122,6 +126,8 @@ pub struct File {
     pub values: BTreeMap<&'static str, (Said, usize)>,
     /// Standing allows, in the order of the file.
     pub allow: Vec<AllowEntry>,
+    /// Patterns of secrets, in the order of the file.
+    pub patterns: Vec<Written>,
 }
 
 /// Reads one file of a layer.
@@ -170,6 +176,10 @@ impl Reader<'_> {
                 .and_then(|(key, _)| key.span())
                 .or_else(|| item.span())
                 .unwrap_or(0..0);
+            if path == "cleanse.patterns" {
+                self.patterns(item, span);
+                continue;
+            }
             if path == "allow" {
                 self.allow(item, span);
                 continue;
@@ -206,6 +216,49 @@ impl Reader<'_> {
                 self.out.values.insert(key.name, (said, line));
             }
             Err(what) => self.bad(value_span, format!("`{}` {what}", key.name), &key.remedy()),
+        }
+    }
+
+    fn patterns(&mut self, item: &Item, span: std::ops::Range<usize>) {
+        let Some(tables) = item.as_array_of_tables() else {
+            let what = "`cleanse.patterns` is no list of tables".to_owned();
+            return self.bad(span, what, "write [[cleanse.patterns]] in front of each entry");
+        };
+        // Three layers of files stay below what can be put together.
+        if tables.len() > 150 {
+            let what = "there are more than 150 `cleanse.patterns` in one file".to_owned();
+            return self.bad(span, what, "join some of them with `|`");
+        }
+        for table in tables {
+            let at = table.span().unwrap_or_else(|| span.clone());
+            let mut texts: BTreeMap<&str, (String, std::ops::Range<usize>)> = BTreeMap::new();
+            for (name, item) in table.iter() {
+                let here = item.span().unwrap_or_else(|| at.clone());
+                match (item.as_str(), ["name", "regex", "flags"].contains(&name)) {
+                    (Some(text), true) => {
+                        texts.insert(name, (text.to_owned(), here));
+                    }
+                    (None, true) => self.bad(here, format!("`cleanse.patterns.{name}` is no text"), PATTERNS),
+                    (_, false) => self.bad(here, format!("unknown key `cleanse.patterns.{name}`"), PATTERNS),
+                }
+            }
+            let text = |name: &str| texts.get(name).map(|(text, _)| text.clone()).unwrap_or_default();
+            let (Some((_, here)), true) = (texts.get("regex"), texts.contains_key("name")) else {
+                self.bad(at, "an entry of `cleanse.patterns` needs `name` and `regex`".to_owned(), PATTERNS);
+                continue;
+            };
+            let written = Written { name: text("name"), regex: text("regex"), flags: text("flags") };
+            match check_pattern(&written) {
+                Ok(()) => self.out.patterns.push(written),
+                Err(e) => {
+                    let place = match e.at {
+                        Some(offset) => format!(" (byte {} of the pattern)", offset + 1),
+                        None => String::new(),
+                    };
+                    let what = format!("`cleanse.patterns` {}: {}{place}", written.name, e.what);
+                    self.bad(here.clone(), what, e.remedy);
+                }
+            }
         }
     }
 
@@ -281,6 +334,8 @@ impl Reader<'_> {
     }
 }
 
+const PATTERNS: &str =
+    "for example: [[cleanse.patterns]] name = \"INTERNAL_TOKEN\" regex = 'corp_[0-9a-f]{32}'";
 const ALLOW: &str = "for example: [[allow]] project = \"<id>\" bash_pattern = \"cargo publish*\" until = \"2027-01-31T00:00:00Z\"";
 
 fn check(key: &Key, item: &Item) -> Result<Said, String> {
@@ -294,6 +349,10 @@ fn check(key: &Key, item: &Item) -> Result<Said, String> {
         Kind::Word(words) => match value.and_then(Value::as_str) {
             Some(word) if words.contains(&word) => Ok(Said::Text(word.to_owned())),
             _ => Err(format!("is none of {}", words.join(", "))),
+        },
+        Kind::Bool => match value.and_then(Value::as_bool) {
+            Some(yes) => Ok(Said::Bool(yes)),
+            None => Err("is neither true nor false".to_owned()),
         },
         Kind::Text => match value.and_then(Value::as_str) {
             Some(text) => Ok(Said::Text(text.to_owned())),

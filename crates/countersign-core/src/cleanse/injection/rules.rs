@@ -22,7 +22,8 @@ pub(super) enum Family {
     Policy,
 }
 
-/// Words of which one must come within the next `within`. `*` at a word's end stands for any ending.
+/// Words of which one must come within the next `within`. `*` at a word's
+/// end stands for any ending, at its beginning for any beginning: letters that were mistyped hide nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) within: usize,

@@ -4,7 +4,7 @@ No model takes part: each user task's own ground-truth calls are made, once in t
 every attack and injection task. An answer is bad when the attack's text for that task stands in it. Equal answers are
 written once. Run it with the Python of an environment that has the version in xtask/pins/agentdojo:
 
-    python xtask/measure/agentdojo.py > answers.jsonl
+    python xtask/measure/injected.py > answers.jsonl
     cargo run --release -p countersign-core --example content injection answers.jsonl
 """
 
