@@ -155,7 +155,11 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
         return Ok(None);
     }
     let window = text.get(start..(start + WINDOW).min(text.len())).unwrap_or_default();
-    if window.iter().take(shape.solid).take_while(|b| views::is_token(**b) || matches!(**b, b':' | b'$')).count()
+    if window
+        .iter()
+        .take(shape.solid)
+        .take_while(|b| views::is_token(**b) || matches!(**b, b':' | b'$'))
+        .count()
         < shape.solid
     {
         return Ok(None);

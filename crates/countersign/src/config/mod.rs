@@ -277,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn patterns_of_all_layers_are_in_force() {
+        let one =
+            |name: &str| format!("[[cleanse.patterns]]\nname = \"{name}\"\nregex = '{name}_[0-9]{{4}}'");
+        let s = settings(
+            "",
+            &one("acme"),
+            &format!("version = 1\ncleanse.injection = \"warn\"\n{}", one("corp")),
+        );
+        let clean = s.rules.catalogue.text("acme_1234 corp_5678 other_1234");
+        assert_eq!(clean.as_str(), "[REDACTED-ACME] [REDACTED-CORP] other_1234");
+        assert!(!s.rules.injection.block && !s.rules.injection.suspicious_blocks_writes);
+    }
+
+    #[test]
     fn missing_mode_enforces() {
         assert_eq!(settings("", "", "version = 1").rules.mode, Mode::Enforce);
         assert_eq!(settings("", "", "version = 1\ngate.mode = \"watch\"").rules.mode, Mode::Watch);

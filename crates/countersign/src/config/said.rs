@@ -442,6 +442,28 @@ mod tests {
     }
 
     #[test]
+    fn patterns_of_secrets_are_checked_where_they_stand() {
+        let entry = |body: &str| format!("version = 1\n[[cleanse.patterns]]\n{body}\n");
+        let found =
+            read("c", &entry("name = \"a\"\nregex = 'corp_[0-9]{8}'\nflags = \"ig\""), LayerName::Project);
+        assert_eq!(found.unwrap().patterns.len(), 1);
+        for (body, said) in [
+            ("name = \"a\"\nregex = '(x)\\1'", "c.toml:4:9: `cleanse.patterns` a: the pattern refers back"),
+            ("name = \"a\"\nregex = '(?=x)y'", "c.toml:4:9: `cleanse.patterns` a: the pattern looks ahead"),
+            (
+                "name = \"a\"\nregex = 'x*'",
+                "c.toml:4:9: `cleanse.patterns` a: the pattern matches the empty text",
+            ),
+            ("name = \"a\"\nregex = 'x'\nflags = \"q\"", "c.toml:4:9: `cleanse.patterns` a: the flag `q`"),
+            ("name = \"a\"", "c.toml:2:1: an entry of `cleanse.patterns` needs"),
+            ("name = \"a\"\nregex = 'x'\nid = \"b\"", "c.toml:5:6: unknown key `cleanse.patterns.id`"),
+        ] {
+            let all = problems(&entry(body), LayerName::Project);
+            assert!(all.first().is_some_and(|p| p.starts_with(said)), "{all:?}");
+        }
+    }
+
+    #[test]
     fn layers_are_kept_apart() {
         let allow = "version = 1\n[[allow]]\nproject = \"x\"\ntool = \"Bash\"\n";
         assert!(problems(allow, LayerName::Project)[0].contains("user's file only"));
