@@ -176,7 +176,7 @@ impl Catalogue {
                     .map(|(key, value)| {
                         let mut kept = self.value(value);
                         if let (Json::String(text), Json::String(new)) = (value, &kept)
-                            && let (true, Some(id)) = (text == new, assignment::member(key, text))
+                            && let (true, Some(id)) = (text == new, secrets::member(key, text))
                         {
                             kept = Json::String(marker(id));
                         }

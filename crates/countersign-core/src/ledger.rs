@@ -506,6 +506,8 @@ pub struct Outcome {
     pub bytes: i64,
     /// What was taken out of the result: id of the shape and how often.
     pub redactions: crate::cleanse::Redactions,
+    /// Orders to a model that the result holds.
+    pub injection: Option<crate::cleanse::injection::Finding>,
 }
 
 /// How an executed call ended.

@@ -14,11 +14,13 @@ use async_trait::async_trait;
 use countersign_core::approval::scope::Scope;
 use countersign_core::approval::{Status, Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
-use countersign_core::cleanse::{Clean, Reply, clean_line, clean_reply};
+use countersign_core::cleanse::injection::Finding;
+use countersign_core::cleanse::{Catalogue, Clean, Reply, clean_line};
 use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
 use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::facts::ground::Ground;
+use countersign_core::facts::tools::Tier;
 use countersign_core::facts::{FactError, Facts, tools};
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
@@ -139,6 +141,8 @@ pub struct Performed {
     pub outcome: CallOutcome,
     /// What may go out; the code when it is withheld.
     pub result: Result<Given, Code>,
+    /// How many rules for orders to a model its result matched.
+    pub patterns: usize,
 }
 
 /// A result that may go out.
@@ -349,17 +353,20 @@ impl Gate {
         // S7: cleanse, record, answer; a result whose outcome has no record stays inside.
         let max_bytes = self.rulebook().map_or(DEFAULT_RESULT_BYTES, |b| b.settings().result_bytes);
         let mut redactions = Vec::new();
+        let mut injection = None;
         let (outcome, code, result) = match &performed {
             Ok(raw) => {
-                let cleansed = clean_reply(raw, max_bytes);
+                let cleansed = self.catalogue().reply(raw, max_bytes);
+                injection = cleansed.orders.classify(Some(self.tier(call)));
                 redactions = cleansed.redactions;
                 let given = match raw.inner() {
                     Reply::Text(_) => Given::Text(cleansed.text),
                     Reply::Message(_) => Given::Message(cleansed.text),
                 };
-                match cleansed.failed {
-                    true => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
-                    false => (CallOutcome::Ok, None, Ok(given)),
+                match (injection.as_ref().and_then(|found| self.keeps_back(found)), cleansed.failed) {
+                    (Some(code), _) => (CallOutcome::Withheld, Some(code), Err(code)),
+                    (None, true) => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
+                    (None, false) => (CallOutcome::Ok, None, Ok(given)),
                 }
             }
             Err(PerformError::Failed(why)) => {
@@ -378,13 +385,34 @@ impl Gate {
         };
         let bytes = performed.as_ref().map_or(0, |raw| raw.inner().as_ref().len());
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let ended = Outcome { outcome, code, duration_ms, bytes, redactions };
+        let patterns = injection.as_ref().map_or(0, |found| found.matched_patterns.len());
+        let ended = Outcome { outcome, code, duration_ms, bytes, redactions, injection };
         let recorded = self.store.observe(&CallRef::Id(call.id()), ended).await;
         let result = match recorded {
             Ok(Some(_)) => result,
             Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
         };
-        (answered, Some(Performed { outcome, result }))
+        (answered, Some(Performed { outcome, result, patterns }))
+    }
+
+    /// What counts as a secret here.
+    pub fn catalogue(&self) -> Catalogue {
+        self.rulebook().map_or(Catalogue::BUILT_IN, |book| book.settings().catalogue.clone())
+    }
+
+    /// The code with which a flagged result is kept back. Where rules only watch, it passes and is recorded.
+    pub fn keeps_back(&self, found: &Finding) -> Option<Code> {
+        let book = self.rulebook();
+        let settings = book.as_ref().map(|book| book.settings());
+        if settings.is_some_and(|s| s.mode == countersign_core::rulebook::settings::Mode::Watch) {
+            return None;
+        }
+        settings.map(|s| s.injection).unwrap_or_default().of(found)
+    }
+
+    fn tier(&self, call: &ToolCall) -> Tier {
+        // Facts that cannot be had leave the tier unknown, which counts as reading: one match is enough.
+        self.basis(call, self.book()).facts.map_or(Tier::Read, |facts| facts.tier)
     }
 
     /// The end of a call that its client performed. `false` when no such call is open.
@@ -744,7 +772,7 @@ impl Gate {
     fn request(&self, basis: &Basis<'_>, judgement: &Judgement, terms: &Terms) -> (NewRequest, ApprovalId) {
         let Basis { call, book, facts } = basis;
         let approval_id = terms.attach.unwrap_or_else(|| ApprovalId(self.clock.fresh_id()));
-        let display = countersign_core::cleanse::clean_json(call.args());
+        let display = self.catalogue().json(call.args());
         let shell = facts.as_ref().is_ok_and(|f| f.shell.is_some());
         let request = NewRequest {
             approval_id,
@@ -880,7 +908,7 @@ impl Gate {
         let Basis { call, book, facts } = basis;
         let parts = call.parts();
         let canonical = call.args().canonical();
-        let preview = || countersign_core::cleanse::clean_json(call.args()).cut(CAPTURE_CHARS);
+        let preview = || self.catalogue().json(call.args()).cut(CAPTURE_CHARS);
         let code = match &judgement.verdict {
             Verdict::Deny(code) => word(code.as_str()),
             Verdict::Allow | Verdict::RequireApproval(_) => None,

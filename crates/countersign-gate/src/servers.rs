@@ -8,7 +8,8 @@
 use crate::gate::Gate;
 use crate::permit::Pass;
 use crate::seams::{PerformError, Pin, PinChange, PinKind, Servers, StoreError};
-use countersign_core::cleanse::{Clean, Raw, clean_line, clean_message};
+use countersign_core::cleanse::injection::{self, Finding};
+use countersign_core::cleanse::{Clean, Raw, clean_line};
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::ledger::Halt;
@@ -154,7 +155,7 @@ impl Gate {
 
     /// Cleanses what a server said by itself.
     pub fn heard(&self, message: &Raw<Message>) -> Clean {
-        clean_message(message.inner().text())
+        self.catalogue().message(message.inner().text())
     }
 
     /// Takes note of everything a server lists, and says what of it may be seen. What changed since it was accepted is
@@ -214,6 +215,7 @@ impl Gate {
                         ("change", word(change)),
                         ("old_digest", accepted.get(tool).and_then(word)),
                         ("new_digest", now.and_then(|t| word(t.digest))),
+                        ("injection", now.and_then(|t| orders(&t.text)).map(|found| found.record())),
                     ],
                 ));
                 pins.push(PinChange { kind: PinKind::Drift, name: key, pin: Some(pin) });
@@ -328,8 +330,18 @@ impl Gate {
     }
 }
 
+/// What the listing of a tool says to a model beyond what the tool is. It stops nothing by itself: a person sees it beside
+/// the tool before accepting it, and a typed server's is in the log.
+pub fn orders(listed: &str) -> Option<Finding> {
+    injection::scan(listed).classify(None)
+}
+
 fn first_seen(launch: &Launch, tools: &[Listed]) -> Draft {
-    let tools: Vec<String> = tools.iter().map(|t| t.name.clone()).collect();
+    let named = |t: &Listed| match orders(&t.text) {
+        Some(found) => format!("{} (gives orders to a model: {})", t.name, found.matched_patterns.join(" ")),
+        None => t.name.clone(),
+    };
+    let tools: Vec<String> = tools.iter().map(named).collect();
     Draft::new(
         Event::TrustFirstSeen,
         [

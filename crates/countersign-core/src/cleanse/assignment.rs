@@ -49,6 +49,109 @@ pub(super) const NAMES: &[Name] = &[
     name("master_key", "SECRET", Ask::Token),
     name("credential", "SECRET", Ask::Token),
     name("_key", "API_KEY", Ask::Weak),
+    // Vendors whose keys look like nothing in particular.
+    name("abuseipdb", "VENDOR_KEY", Ask::Vendor),
+    name("adafruit", "VENDOR_KEY", Ask::Vendor),
+    name("adobe", "VENDOR_KEY", Ask::Vendor),
+    name("airtable", "VENDOR_KEY", Ask::Vendor),
+    name("algolia", "VENDOR_KEY", Ask::Vendor),
+    name("alibaba", "VENDOR_KEY", Ask::Vendor),
+    name("aliyun", "VENDOR_KEY", Ask::Vendor),
+    name("asana", "VENDOR_KEY", Ask::Vendor),
+    name("assemblyai", "VENDOR_KEY", Ask::Vendor),
+    name("bitbucket", "VENDOR_KEY", Ask::Vendor),
+    name("bitrise", "VENDOR_KEY", Ask::Vendor),
+    name("bittrex", "VENDOR_KEY", Ask::Vendor),
+    name("browserstack", "VENDOR_KEY", Ask::Vendor),
+    name("bitly", "VENDOR_KEY", Ask::Vendor),
+    name("circleci", "VENDOR_KEY", Ask::Vendor),
+    name("civo", "VENDOR_KEY", Ask::Vendor),
+    name("cloudflare", "VENDOR_KEY", Ask::Vendor),
+    name("codecov", "VENDOR_KEY", Ask::Vendor),
+    name("cohere", "VENDOR_KEY", Ask::Vendor),
+    name("coinbase", "VENDOR_KEY", Ask::Vendor),
+    name("configcat", "VENDOR_KEY", Ask::Vendor),
+    name("contentful", "VENDOR_KEY", Ask::Vendor),
+    name("coveralls", "VENDOR_KEY", Ask::Vendor),
+    name("couchbase", "VENDOR_KEY", Ask::Vendor),
+    name("databento", "VENDOR_KEY", Ask::Vendor),
+    name("datadog", "VENDOR_KEY", Ask::Vendor),
+    name("deepgram", "VENDOR_KEY", Ask::Vendor),
+    name("deepseek", "VENDOR_KEY", Ask::Vendor),
+    name("disqus", "VENDOR_KEY", Ask::Vendor),
+    name("droneci", "VENDOR_KEY", Ask::Vendor),
+    name("dropbox", "VENDOR_KEY", Ask::Vendor),
+    name("elevenlabs", "VENDOR_KEY", Ask::Vendor),
+    name("etsy", "VENDOR_KEY", Ask::Vendor),
+    name("exoscale", "VENDOR_KEY", Ask::Vendor),
+    name("fastly", "VENDOR_KEY", Ask::Vendor),
+    name("finicity", "VENDOR_KEY", Ask::Vendor),
+    name("finnhub", "VENDOR_KEY", Ask::Vendor),
+    name("flickr", "VENDOR_KEY", Ask::Vendor),
+    name("freshbooks", "VENDOR_KEY", Ask::Vendor),
+    name("fullstory", "VENDOR_KEY", Ask::Vendor),
+    name("gitea", "VENDOR_KEY", Ask::Vendor),
+    name("gocardless", "VENDOR_KEY", Ask::Vendor),
+    name("greptile", "VENDOR_KEY", Ask::Vendor),
+    name("gumroad", "VENDOR_KEY", Ask::Vendor),
+    name("heroku", "VENDOR_KEY", Ask::Vendor),
+    name("honeycomb", "VENDOR_KEY", Ask::Vendor),
+    name("hubspot", "VENDOR_KEY", Ask::Vendor),
+    name("ibmcloud", "VENDOR_KEY", Ask::Vendor),
+    name("infomaniak", "VENDOR_KEY", Ask::Vendor),
+    name("jumpcloud", "VENDOR_KEY", Ask::Vendor),
+    name("klaviyo", "VENDOR_KEY", Ask::Vendor),
+    name("kucoin", "VENDOR_KEY", Ask::Vendor),
+    name("larksuite", "VENDOR_KEY", Ask::Vendor),
+    name("launchdarkly", "VENDOR_KEY", Ask::Vendor),
+    name("linkedin", "VENDOR_KEY", Ask::Vendor),
+    name("mailchimp", "VENDOR_KEY", Ask::Vendor),
+    name("mailgun", "VENDOR_KEY", Ask::Vendor),
+    name("mapbox", "VENDOR_KEY", Ask::Vendor),
+    name("mattermost", "VENDOR_KEY", Ask::Vendor),
+    name("messagebird", "VENDOR_KEY", Ask::Vendor),
+    name("midtrans", "VENDOR_KEY", Ask::Vendor),
+    name("mistral", "VENDOR_KEY", Ask::Vendor),
+    name("moonshot", "VENDOR_KEY", Ask::Vendor),
+    name("netlify", "VENDOR_KEY", Ask::Vendor),
+    name("newrelic", "VENDOR_KEY", Ask::Vendor),
+    name("new_relic", "VENDOR_KEY", Ask::Vendor),
+    name("ngrok", "VENDOR_KEY", Ask::Vendor),
+    name("nytimes", "VENDOR_KEY", Ask::Vendor),
+    name("openweather", "VENDOR_KEY", Ask::Vendor),
+    name("opsgenie", "VENDOR_KEY", Ask::Vendor),
+    name("pagerduty", "VENDOR_KEY", Ask::Vendor),
+    name("paypal", "VENDOR_KEY", Ask::Vendor),
+    name("pinecone", "VENDOR_KEY", Ask::Vendor),
+    name("plaid", "VENDOR_KEY", Ask::Vendor),
+    name("plivo", "VENDOR_KEY", Ask::Vendor),
+    name("postmark", "VENDOR_KEY", Ask::Vendor),
+    name("rapidapi", "VENDOR_KEY", Ask::Vendor),
+    name("razorpay", "VENDOR_KEY", Ask::Vendor),
+    name("scaleway", "VENDOR_KEY", Ask::Vendor),
+    name("sendbird", "VENDOR_KEY", Ask::Vendor),
+    name("sendgrid", "VENDOR_KEY", Ask::Vendor),
+    name("sentry", "VENDOR_KEY", Ask::Vendor),
+    name("snowflake", "VENDOR_KEY", Ask::Vendor),
+    name("sonar", "VENDOR_KEY", Ask::Vendor),
+    name("squarespace", "VENDOR_KEY", Ask::Vendor),
+    name("telnyx", "VENDOR_KEY", Ask::Vendor),
+    name("travis", "VENDOR_KEY", Ask::Vendor),
+    name("twilio", "VENDOR_KEY", Ask::Vendor),
+    name("twitch", "VENDOR_KEY", Ask::Vendor),
+    name("twitter", "VENDOR_KEY", Ask::Vendor),
+    name("typeform", "VENDOR_KEY", Ask::Vendor),
+    name("upstash", "VENDOR_KEY", Ask::Vendor),
+    name("vercel", "VENDOR_KEY", Ask::Vendor),
+    name("virustotal", "VENDOR_KEY", Ask::Vendor),
+    name("vultr", "VENDOR_KEY", Ask::Vendor),
+    name("wandb", "VENDOR_KEY", Ask::Vendor),
+    name("weatherstack", "VENDOR_KEY", Ask::Vendor),
+    name("workos", "VENDOR_KEY", Ask::Vendor),
+    name("yandex", "VENDOR_KEY", Ask::Vendor),
+    name("zendesk", "VENDOR_KEY", Ask::Vendor),
+    name("amplitude", "VENDOR_KEY", Ask::Vendor),
+    name("auth0", "VENDOR_KEY", Ask::Vendor),
 ];
 
 /// Longest value that is looked at.
@@ -67,8 +170,10 @@ pub(super) fn read(text: &[u8], at: usize, name: &Name) -> Option<Range<usize>> 
     if !name.word.ends_with('=') {
         // The rest of the name; an index of it; its quotes.
         let from = i;
-        while text.get(i).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-            && i < from + 40
+        let spaces = name.ask == Ask::Vendor;
+        while text.get(i).is_some_and(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.') || spaces && *b == b' '
+        }) && i < from + 40
         {
             i += 1;
         }
@@ -96,27 +201,19 @@ pub(super) fn read(text: &[u8], at: usize, name: &Name) -> Option<Range<usize>> 
     value(text, i, name.ask).or_else(|| typed(text, i, name.ask))
 }
 
-/// What a member of a JSON object is, when its key says that its value is secret.
-pub(super) fn member(key: &str, value: &str) -> Option<&'static str> {
-    if value.len() > MAX_VALUE || value.bytes().any(|b| b.is_ascii_whitespace()) {
-        return None;
-    }
-    let bytes = key.as_bytes();
-    for at in 0..bytes.len() {
-        for name in NAMES {
-            let Some(rest) = bytes.get(at..).filter(|r| r.len() >= name.word.len()) else { continue };
-            let (word, tail) = rest.split_at(name.word.len());
-            if word.eq_ignore_ascii_case(name.word.as_bytes())
-                && (name.ask == Ask::Password
-                    || !not_the_secret(tail)
-                        && !harmless(bytes.get(at.saturating_sub(24)..at).unwrap_or_default()))
-                && assigned(value.as_bytes(), true, name.ask)
-            {
-                return Some(name.id);
-            }
-        }
-    }
-    None
+/// Whether the name stands in a JSON object's key, at a place, and the value is a secret.
+pub(super) fn is_member(key: &[u8], at: usize, name: &Name, value: &str) -> bool {
+    let Some(rest) = key.get(at..).filter(|r| r.len() >= name.word.len()) else { return false };
+    let (word, tail) = rest.split_at(name.word.len());
+    let before = key.get(at.saturating_sub(24)..at).unwrap_or_default();
+    word.eq_ignore_ascii_case(name.word.as_bytes())
+        && (name.ask == Ask::Password || !not_the_secret(tail) && !harmless(before))
+        && assigned(value.as_bytes(), true, name.ask)
+}
+
+/// Whether a value could be one at all.
+pub(super) fn may_be(value: &str) -> bool {
+    (6..=MAX_VALUE).contains(&value.len()) && !value.bytes().any(|b| b.is_ascii_whitespace())
 }
 
 /// Words before the name that make it one of paging, sorting or publishing.

@@ -168,7 +168,8 @@ fn beginnings(written: &Written) -> Option<Vec<Vec<u8>>> {
         .build()
         .parse(&written.regex)
         .ok()?;
-    let found = Extractor::new().limit_total(250).extract(&hir);
+    let mut found = Extractor::new().limit_class(40).limit_total(400).extract(&hir);
+    found.keep_first_bytes(4);
     let mut words: Vec<Vec<u8>> =
         found.literals()?.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
     words.sort();

@@ -63,15 +63,30 @@ impl<T: Copy> Index<T> {
                 _ => {}
             }
         }
-        entries.sort_by_key(|(hash, _)| *hash);
+        // Counted into place: a process that lives for milliseconds makes this on its first candidate.
         let mut starts = vec![0u16; 4_097];
-        let mut at = 0usize;
-        for (slot, start) in starts.iter_mut().enumerate() {
-            while entries.get(at).is_some_and(|(hash, _)| usize::from(hash >> 4) < slot) {
-                at += 1;
+        let slot = |hash: u16| usize::from(hash >> 4);
+        for (hash, _) in &entries {
+            if let Some(count) = starts.get_mut(slot(*hash) + 1) {
+                *count = count.saturating_add(1);
             }
-            *start = u16::try_from(at).unwrap_or(u16::MAX);
         }
+        let mut sum = 0u16;
+        for start in &mut starts {
+            sum = sum.saturating_add(*start);
+            *start = sum;
+        }
+        let mut next = starts.clone();
+        let mut placed = entries.clone();
+        for entry in entries {
+            if let Some(at) = next.get_mut(slot(entry.0)) {
+                if let Some(place) = placed.get_mut(usize::from(*at)) {
+                    *place = entry;
+                }
+                *at = at.saturating_add(1);
+            }
+        }
+        let entries = placed;
         Index { entries, starts }
     }
 
@@ -90,15 +105,14 @@ pub(super) fn walk(text: &[u8], bits: &Bits, mut ask: impl FnMut(usize, u16) -> 
     let mut from = 0;
     'anew: loop {
         let Some(rest) = text.get(from..) else { return };
-        let mut gram = 0u32;
-        for (i, byte) in rest.iter().enumerate() {
-            gram = gram >> 8 | fold(*byte) << 24;
-            let hash = hash(gram);
+        for (i, four) in rest.windows(4).enumerate() {
+            let [a, b, c, d] = *four else { continue };
+            // Loaded at once: a gram that is moved on byte by byte would make each step wait for the one before it.
+            let hash = hash(u32::from_le_bytes([a, b, c, d]) | 0x2020_2020);
             let found = bits.get(usize::from(hash >> 6)).is_some_and(|word| word >> (hash & 63) & 1 == 1);
             if found
-                && i >= 3
-                && let Some(next) = ask(from + i - 3, hash)
-                && next > from + i - 3
+                && let Some(next) = ask(from + i, hash)
+                && next > from + i
             {
                 from = next;
                 continue 'anew;

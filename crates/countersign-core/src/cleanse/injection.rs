@@ -10,7 +10,9 @@ mod rules;
 
 use super::index::{Index, walk};
 use super::views;
+use crate::code::Code;
 use crate::facts::tools::Tier;
+use crate::json::Json;
 use rules::{BITS, RULES, Rule};
 use std::sync::OnceLock;
 
@@ -61,6 +63,46 @@ pub struct Finding {
     pub matched_patterns: Vec<&'static str>,
     /// Something was found behind an encoding.
     pub base64_decoded: bool,
+}
+
+/// What becomes of flagged results (gateway.md 8.5; `cleanse.injection`, `cleanse.suspicious_blocks_writes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Consequence {
+    /// `block` rather than `warn`.
+    pub block: bool,
+    /// Suspicious results of calls that change things are kept back, too.
+    pub suspicious_blocks_writes: bool,
+}
+
+impl Default for Consequence {
+    fn default() -> Consequence {
+        Consequence { block: true, suspicious_blocks_writes: false }
+    }
+}
+
+impl Consequence {
+    /// The code with which a flagged result is kept back; `None` lets it pass, recorded.
+    pub fn of(self, finding: &Finding) -> Option<Code> {
+        match finding.verdict {
+            Verdict::Clean => None,
+            Verdict::Suspicious => {
+                (self.block && self.suspicious_blocks_writes).then_some(Code::InjectionSuspected)
+            }
+            Verdict::Likely => Some(Code::InjectionFound),
+        }
+    }
+}
+
+impl Finding {
+    /// What a record keeps: words of ours, never the text.
+    pub fn record(&self) -> Json {
+        let rules = self.matched_patterns.iter().map(|id| Json::str(*id)).collect();
+        Json::object([
+            ("verdict", Json::str(self.verdict.as_str())),
+            ("matched_patterns", Json::Array(rules)),
+            ("base64_decoded", Json::Bool(self.base64_decoded)),
+        ])
+    }
 }
 
 impl Matches {
@@ -266,8 +308,12 @@ impl rules::Step {
     }
 }
 
-/// A pattern's word; with `*` at its end it is a beginning.
+/// A pattern's word; with `*` at its end it is a beginning, with `*` at its beginning an end.
 fn is_word(word: &[u8], pattern: &[u8]) -> bool {
+    if let [b'*', end @ ..] = pattern {
+        return word.len() >= end.len()
+            && word.get(word.len() - end.len()..).is_some_and(|w| w.eq_ignore_ascii_case(end));
+    }
     match pattern.split_last() {
         Some((b'*', begin)) => word.get(..begin.len()).is_some_and(|w| w.eq_ignore_ascii_case(begin)),
         _ => word.eq_ignore_ascii_case(pattern),

@@ -112,6 +112,8 @@ pub(super) enum Ask {
     Password,
     /// A machine made it.
     Token,
+    /// A vendor's name: only what a machine made, in letters and digits.
+    Vendor,
     /// The name says little: only what looks random counts.
     Weak,
 }
@@ -139,6 +141,15 @@ pub(super) fn assigned(value: &[u8], quoted: bool, ask: Ask) -> bool {
             value.len() >= least
                 && kinds.digit
                 && letters
+                && bits >= 3.0
+                && !pathlike(value)
+                && !dotted(value)
+        }
+        Ask::Vendor => {
+            value.len() >= 20
+                && kinds.digit
+                && letters
+                && !kinds.other
                 && bits >= 3.0
                 && !pathlike(value)
                 && !dotted(value)

@@ -4,7 +4,8 @@
 //! numbers, unknown members and order survive. The catalogue runs over the whole text before anything is cut (DECISIONS
 //! row 66). Control characters stay: they are escaped in JSON, and making them visible is for what people read.
 
-use super::assignment;
+use super::injection::{self, Matches};
+use super::secrets;
 use super::secrets::{Hit, ScanError};
 use super::{Catalogue, Clean, Raw, Redactions, SCREENING_ERROR, bare, marker};
 use crate::digest::Digest;
@@ -41,34 +42,44 @@ pub struct Cleansed {
     pub failed: bool,
     /// What was taken out: the shape's id and how often.
     pub redactions: Redactions,
+    /// Orders to a model that a server's answer holds.
+    pub orders: Matches,
 }
 
 impl Catalogue {
     /// Cleanses a reply. `max_bytes` bounds a server's answer.
     pub fn reply(&self, raw: &Raw<Reply>, max_bytes: usize) -> Cleansed {
         match raw.inner() {
-            Reply::Text(text) => Cleansed { text: self.text(text), failed: false, redactions: Vec::new() },
+            Reply::Text(text) => Cleansed {
+                text: self.text(text),
+                failed: false,
+                redactions: Vec::new(),
+                orders: Matches::default(),
+            },
             Reply::Message(message) => {
                 let failed = message.is_result() == Some(false)
                     || message.result().is_some_and(|r| {
                         scan::member(r, &(0..r.len()), "isError").and_then(|span| r.get(span)) == Some("true")
                     });
-                let (text, redactions) = self.walk(message.text());
+                // The strings of the answer as one text, secrets out (DECISIONS row 66).
+                let mut said = String::new();
+                let (text, redactions) = self.walk(message.text(), Some(&mut said));
+                let orders = injection::scan(&said);
                 let text = if text.len() > max_bytes { shorten(&text, max_bytes) } else { text };
-                Cleansed { text: Clean(text), failed, redactions }
+                Cleansed { text: Clean(text), failed, redactions, orders }
             }
         }
     }
 
     /// The text of a message that is no call's answer, cleansed in the same way.
     pub fn message(&self, text: &str) -> Clean {
-        Clean(self.walk(text).0)
+        Clean(self.walk(text, None).0)
     }
 
     /// A request's own arguments with what the catalogue knows taken out (DECISIONS row 4). `None` when nothing is.
     pub fn arguments(&self, arguments: &Json) -> Option<Json> {
         let text = arguments.canonical();
-        let (redacted, found) = self.walk(&text);
+        let (redacted, found) = self.walk(&text, None);
         if found.is_empty() && redacted == text {
             return None;
         }
@@ -78,7 +89,7 @@ impl Catalogue {
     }
 
     /// Walks a JSON text and writes the strings anew that hold a secret.
-    fn walk(&self, text: &str) -> (String, Redactions) {
+    fn walk(&self, text: &str, mut said: Option<&mut String>) -> (String, Redactions) {
         let mut changes: Vec<(Range<usize>, String)> = Vec::new();
         let mut found: Redactions = Vec::new();
         let mut blocks = Blocks::default();
@@ -97,6 +108,10 @@ impl Catalogue {
             let plain = if piece.kind == Kind::Key { Cow::Borrowed(key.as_str()) } else { unescaped(token) };
             let member = if piece.kind == Kind::String { key.as_str() } else { "" };
             let new = self.string(&plain, member, &mut found);
+            if let Some(said) = &mut said {
+                said.push_str(new.as_deref().unwrap_or(&plain));
+                said.push('\n');
+            }
             if new.is_none() && member == "text" {
                 blocks.add(piece.depth, piece.span.clone(), &plain);
             }
@@ -137,7 +152,7 @@ impl Catalogue {
                 Some(text)
             }
             None => {
-                let id = assignment::member(key, plain)?;
+                let id = secrets::member(key, plain)?;
                 note(found, &[Hit { range: 0..plain.len(), id: id.into() }]);
                 Some(marker(id))
             }

@@ -103,6 +103,28 @@ pub(super) fn plain(text: &[u8], custom: Option<&Custom>) -> Result<Vec<Hit>, Sc
     Ok(hits)
 }
 
+/// What a member of a JSON object is, when its key says that its value is secret.
+pub(super) fn member(key: &str, value: &str) -> Option<&'static str> {
+    if key.is_empty() || !assignment::may_be(value) {
+        return None;
+    }
+    let mut found = None;
+    // A word at the end of the key has its four bytes, too.
+    walk(&[key.as_bytes(), b"="].concat(), &BITS, |at, hash| {
+        found = found.or_else(|| {
+            index().owners(hash).find_map(|who| match who {
+                Who::Name(i) => NAMES
+                    .get(usize::from(i))
+                    .filter(|name| assignment::is_member(key.as_bytes(), at, name, value))
+                    .map(|name| name.id),
+                _ => None,
+            })
+        });
+        None
+    });
+    found
+}
+
 /// The vendor's own shape at the very beginning of a value: it says more than the name before it.
 fn specific(text: &[u8], at: usize) -> Option<Hit> {
     let mut found = None;
@@ -132,8 +154,17 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
     if !stands(shape, before) {
         return Ok(None);
     }
-    let pattern = compiled(index).ok_or(ScanError)?;
     let window = text.get(start..(start + WINDOW).min(text.len())).unwrap_or_default();
+    if window
+        .iter()
+        .take(shape.solid)
+        .take_while(|b| views::is_token(**b) || matches!(**b, b':' | b'$'))
+        .count()
+        < shape.solid
+    {
+        return Ok(None);
+    }
+    let pattern = compiled(index).ok_or(ScanError)?;
     let (found, grouped) = if pattern.captures_len() > 1 {
         let group = pattern.captures(window).and_then(|c| c.get(1).map(|m| m.range()));
         (group, true)

@@ -7,6 +7,7 @@ use super::read::{self, BASE_PERMIT};
 use super::settings::{AskOrDeny, Mode, RuleSettings, ScopeMatch};
 use super::{RuleSet, read::scan};
 use crate::approval::scope::Scope;
+use crate::cleanse::injection::Consequence;
 use crate::facts::paths::PathPattern;
 use crate::json::Bounds;
 
@@ -101,6 +102,14 @@ impl RuleSettings {
             },
             judge_budget_ms: self.judge_budget_ms.min(found.judge_budget_ms),
             result_bytes: self.result_bytes.min(found.result_bytes),
+            // Patterns that only the found files have are missed until they are accepted: nothing is let out by that
+            // which was not before.
+            catalogue: self.catalogue,
+            injection: Consequence {
+                block: self.injection.block || found.injection.block,
+                suspicious_blocks_writes: self.injection.suspicious_blocks_writes
+                    || found.injection.suspicious_blocks_writes,
+            },
         }
     }
 }

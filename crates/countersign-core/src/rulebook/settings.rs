@@ -2,6 +2,8 @@
 
 use crate::approval::Wait;
 use crate::approval::scope::Scope;
+use crate::cleanse::Catalogue;
+use crate::cleanse::injection::Consequence;
 use crate::facts::ground::Ground;
 use crate::facts::paths::{BlockMode, PathPattern};
 use crate::json::Bounds;
@@ -138,6 +140,10 @@ pub struct RuleSettings {
     pub judge_budget_ms: u64,
     /// Longest answer of a server that is passed on whole, in bytes.
     pub result_bytes: usize,
+    /// What counts as a secret.
+    pub catalogue: Catalogue,
+    /// What becomes of results that give orders to a model.
+    pub injection: Consequence,
 }
 
 impl RuleSettings {
@@ -171,6 +177,8 @@ impl RuleSettings {
             arguments: Bounds::default(),
             judge_budget_ms: 100,
             result_bytes: 524_288,
+            catalogue: Catalogue::BUILT_IN,
+            injection: Consequence::default(),
         }
     }
 }

@@ -5,7 +5,6 @@ use super::{Asked, Door, Flight, Shape, answer_to, locked, matches_any, refusal_
 use async_trait::async_trait;
 use countersign_core::call::Door as CallDoor;
 use countersign_core::call::{CallParts, Served, Surface, ToolCall};
-use countersign_core::cleanse::redact_arguments;
 use countersign_core::code::Code;
 use countersign_core::facts::shell::quote;
 use countersign_core::ids::CallId;
@@ -158,7 +157,7 @@ impl Door {
         Json::parse(args.canonical().as_bytes(), limits)
             .map_err(|e| (Code::ArgumentsTooLarge, format!("`params.arguments`: {e}")))?;
         // Judged, shown, recorded and sent is this one value (DECISIONS row 4).
-        let args = redact_arguments(&args).unwrap_or(args);
+        let args = self.parts.gate.catalogue().arguments(&args).unwrap_or(args);
         let surface = if target.is_tool {
             match self.surface(target.server).await {
                 Some(looked) => Surface::Tool(looked.surface.tools.get(&target.tool).copied()),
@@ -269,7 +268,12 @@ fn told(id: &str, is_tool: bool, performed: Performed, answered: &Answered) -> S
         Ok(Given::Message(text)) => answer_to(id, &text),
         Ok(Given::Text(text)) => failed(text.as_str(), Code::ServerError.as_str()),
         Err(code) => {
+            let flagged = format!(
+                "the call has run; its result matched {} rules for text that gives orders to a model, and was kept back",
+                performed.patterns
+            );
             let why = match code {
+                Code::InjectionFound | Code::InjectionSuspected => flagged.as_str(),
                 Code::ServerTimeout => {
                     "the server did not answer in time; whether the call took effect is not known"
                 }

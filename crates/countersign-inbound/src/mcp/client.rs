@@ -202,7 +202,14 @@ impl Door {
                 let outcome =
                     if message.is_result() == Some(true) { CallOutcome::Ok } else { CallOutcome::Error };
                 let bytes = i64::try_from(message.text().len()).unwrap_or(i64::MAX);
-                let ended = Outcome { outcome, code: None, duration_ms: None, bytes, redactions: Vec::new() };
+                let ended = Outcome {
+                    outcome,
+                    code: None,
+                    duration_ms: None,
+                    bytes,
+                    redactions: Vec::new(),
+                    injection: None,
+                };
                 let recorded = self.parts.gate.observe(&CallRef::Id(call), ended).await;
                 if !matches!(recorded, Ok(Some(_))) {
                     let why = "the answer could not be recorded";

@@ -1,10 +1,12 @@
-//! The entries of a configuration file that are no single keys: `[[allow]]`, `[tiers]`, `[tools]` and `[[repo]]`.
+//! The entries of a configuration file that are no single keys: `[[allow]]`, `[tiers]`, `[tools]`, `[[repo]]` and
+//! `[[cleanse.patterns]]`.
 //!
 //! Read as strictly as keys are: every problem with its place and a remedy. Where it stops: what the entries mean for
 //! a call is decided where they are put together, in `config`.
 
 use super::said::{File, LayerName, Reader, Said};
 use countersign_core::approval::scope::Scope;
+use countersign_core::cleanse::{Written, check_pattern};
 use countersign_core::facts::ground::{BoundAction, TierPin, ToolBinding};
 use countersign_core::facts::tools::Tier;
 use countersign_core::rulebook::{PolicyText, RuleSet};
@@ -45,7 +47,7 @@ impl RepoEntry {
 }
 
 /// Names of tables that hold entries.
-pub(super) const NAMES: [&str; 4] = ["allow", "tiers", "tools", "repo"];
+pub(super) const NAMES: [&str; 5] = ["allow", "tiers", "tools", "repo", "cleanse.patterns"];
 
 const ALLOW: &str = "for example: [[allow]] project = \"<id>\" bash_pattern = \"cargo publish*\" until = \"2027-01-31T00:00:00Z\"";
 const TIERS: &str =
@@ -54,6 +56,8 @@ const TOOLS: &str =
     "for example: [tools] \"mcp__box__run\" = { action = \"execute_bash\", field = \"line\" }";
 const REPO: &str =
     "for example: [[repo]] name = \"ana/shop\" rules.disable = [\"force_push_any\"] approvals.cap = 20";
+const PATTERNS: &str =
+    "for example: [[cleanse.patterns]] name = \"INTERNAL_TOKEN\" regex = 'corp_[0-9a-f]{32}'";
 const KINDS: [&str; 4] = ["tool", "bash_pattern", "write_path", "rule"];
 /// What `[[repo]]` may set beside its rules.
 const REPO_KEYS: [&str; 2] = ["rules.", "approvals."];
@@ -63,6 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str, item: &Item, span: Range
     match name {
         "allow" => each(reader, item, span, ("allow", ALLOW), allow),
         "tiers" => members(reader, item, span, ("tiers", ["tier", "because"], TIERS), tier),
+        "cleanse.patterns" => patterns(reader, item, span),
         "tools" => members(reader, item, span, ("tools", ["action", "field"], TOOLS), tool),
         _ => each(reader, item, span, ("repo", REPO), repo),
     }
@@ -224,4 +229,48 @@ fn repo(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
     }
     reader.problems(problems);
     reader.out().repos.push(RepoEntry { name, values, policy });
+}
+
+/// Patterns of secrets: bounded in number, and each one that the engine takes.
+fn patterns(reader: &mut Reader<'_>, item: &Item, span: Range<usize>) {
+    let Some(tables) = item.as_array_of_tables() else {
+        let what = "`cleanse.patterns` is no list of tables".to_owned();
+        return reader.bad(span, what, "write [[cleanse.patterns]] in front of each entry");
+    };
+    // Three layers of files stay below what can be put together.
+    if tables.len() > 150 {
+        let what = "there are more than 150 `cleanse.patterns` in one file".to_owned();
+        return reader.bad(span, what, "join some of them with `|`");
+    }
+    for table in tables {
+        let at = table.span().unwrap_or_else(|| span.clone());
+        let mut texts: BTreeMap<&str, (String, Range<usize>)> = BTreeMap::new();
+        for (name, item) in table.iter() {
+            let here = item.span().unwrap_or_else(|| at.clone());
+            match (item.as_str(), ["name", "regex", "flags"].contains(&name)) {
+                (Some(text), true) => {
+                    texts.insert(name, (text.to_owned(), here));
+                }
+                (None, true) => reader.bad(here, format!("`cleanse.patterns.{name}` is no text"), PATTERNS),
+                (_, false) => reader.bad(here, format!("unknown key `cleanse.patterns.{name}`"), PATTERNS),
+            }
+        }
+        let text = |name: &str| texts.get(name).map(|(text, _)| text.clone()).unwrap_or_default();
+        let (Some((_, here)), true) = (texts.get("regex"), texts.contains_key("name")) else {
+            reader.bad(at, "an entry of `cleanse.patterns` needs `name` and `regex`".to_owned(), PATTERNS);
+            continue;
+        };
+        let written = Written { name: text("name"), regex: text("regex"), flags: text("flags") };
+        match check_pattern(&written) {
+            Ok(()) => reader.out().patterns.push(written),
+            Err(e) => {
+                let place = match e.at {
+                    Some(offset) => format!(" (byte {} of the pattern)", offset + 1),
+                    None => String::new(),
+                };
+                let what = format!("`cleanse.patterns` {}: {}{place}", written.name, e.what);
+                reader.bad(here.clone(), what, e.remedy);
+            }
+        }
+    }
 }

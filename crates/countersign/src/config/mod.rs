@@ -13,6 +13,7 @@ use crate::places::Places;
 use crate::project::{Layer, Project};
 use countersign_core::approval::Wait;
 use countersign_core::approval::scope::Scope;
+use countersign_core::cleanse::Catalogue;
 use countersign_core::facts::paths::{BlockMode, PathPattern};
 use countersign_core::json::Bounds;
 use countersign_core::rulebook::settings::{
@@ -184,6 +185,16 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     rules.on_exceed = ask("gate.on_exceed", d.on_exceed);
     rules.opaque_command = ask("gate.opaque_command", d.opaque_command);
+    rules.injection.block = text("cleanse.injection") != Some("warn");
+    rules.injection.suspicious_blocks_writes =
+        matches!(values.get("cleanse.suspicious_blocks_writes"), Some(Said::Bool(true)));
+    // Of every layer: nobody takes away what another one keeps secret.
+    let patterns: Vec<_> = layers.iter().flat_map(|(_, _, file)| file.patterns.iter().cloned()).collect();
+    match Catalogue::with(&patterns) {
+        Ok(catalogue) => rules.catalogue = catalogue,
+        // Each was checked when its file was read; only too many of them are left.
+        Err(e) => warnings.push(format!("cleanse.patterns: {e}; none of them is in force")),
+    }
     rules.result_bytes =
         int("cleanse.result_bytes").and_then(|n| usize::try_from(n).ok()).unwrap_or(d.result_bytes);
     rules.judge_budget_ms = int("gate.judge_budget_ms").map_or(d.judge_budget_ms, i64::unsigned_abs);
@@ -294,6 +305,20 @@ mod tests {
         let origin = &s.origins["approvals.timeout_s"];
         assert_eq!((origin.layer, origin.line), (LayerName::Project, Some(4)));
         assert_eq!(s.origins["gate.max_autonomy_level"].layer, LayerName::Organization);
+    }
+
+    #[test]
+    fn patterns_of_all_layers_are_in_force() {
+        let one =
+            |name: &str| format!("[[cleanse.patterns]]\nname = \"{name}\"\nregex = '{name}_[0-9]{{4}}'");
+        let s = settings(
+            "",
+            &one("acme"),
+            &format!("version = 1\ncleanse.injection = \"warn\"\n{}", one("corp")),
+        );
+        let clean = s.rules.catalogue.text("acme_1234 corp_5678 other_1234");
+        assert_eq!(clean.as_str(), "[REDACTED-ACME] [REDACTED-CORP] other_1234");
+        assert!(!s.rules.injection.block && !s.rules.injection.suspicious_blocks_writes);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::entries::{self, AllowEntry, RepoEntry};
 use super::keys::{KEYS, Key, Kind};
+use countersign_core::cleanse::Written;
 use countersign_core::facts::ground::{TierPin, ToolBinding};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,6 +85,8 @@ impl LayerName {
 pub enum Said {
     /// A whole number.
     Int(i64),
+    /// Yes or no.
+    Bool(bool),
     /// A word or text.
     Text(String),
     /// A list of texts; for paths with their mode behind a tab.
@@ -94,6 +97,7 @@ impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Said::Int(n) => write!(f, "{n}"),
+            Said::Bool(b) => write!(f, "{b}"),
             Said::Text(t) => write!(f, "{t:?}"),
             Said::List(items) => {
                 let items: Vec<String> =
@@ -117,6 +121,8 @@ pub struct File {
     pub tools: Vec<ToolBinding>,
     /// Settings and rules for single repositories.
     pub repos: Vec<RepoEntry>,
+    /// Patterns of secrets, in the order of the file.
+    pub patterns: Vec<Written>,
 }
 
 /// Reads one file of a layer.
@@ -248,6 +254,10 @@ fn check(key: &Key, item: &Item) -> Result<Said, String> {
             Some(word) if words.contains(&word) => Ok(Said::Text(word.to_owned())),
             _ => Err(format!("is none of {}", words.join(", "))),
         },
+        Kind::Bool => match value.and_then(Value::as_bool) {
+            Some(yes) => Ok(Said::Bool(yes)),
+            None => Err("is neither true nor false".to_owned()),
+        },
         Kind::Text => match value.and_then(Value::as_str) {
             Some(text) => Ok(Said::Text(text.to_owned())),
             None => Err("is no text".to_owned()),
@@ -334,6 +344,28 @@ mod tests {
         );
         let near = read("c", "version = 1\n[gate]\nmoed = 1", LayerName::Project).unwrap_err();
         assert!(near[0].remedy.contains("gate.mode"));
+    }
+
+    #[test]
+    fn patterns_of_secrets_are_checked_where_they_stand() {
+        let entry = |body: &str| format!("version = 1\n[[cleanse.patterns]]\n{body}\n");
+        let found =
+            read("c", &entry("name = \"a\"\nregex = 'corp_[0-9]{8}'\nflags = \"ig\""), LayerName::Project);
+        assert_eq!(found.unwrap().patterns.len(), 1);
+        for (body, said) in [
+            ("name = \"a\"\nregex = '(x)\\1'", "c.toml:4:9: `cleanse.patterns` a: the pattern refers back"),
+            ("name = \"a\"\nregex = '(?=x)y'", "c.toml:4:9: `cleanse.patterns` a: the pattern looks ahead"),
+            (
+                "name = \"a\"\nregex = 'x*'",
+                "c.toml:4:9: `cleanse.patterns` a: the pattern matches the empty text",
+            ),
+            ("name = \"a\"\nregex = 'x'\nflags = \"q\"", "c.toml:4:9: `cleanse.patterns` a: the flag `q`"),
+            ("name = \"a\"", "c.toml:2:1: an entry of `cleanse.patterns` needs"),
+            ("name = \"a\"\nregex = 'x'\nid = \"b\"", "c.toml:5:6: unknown key `cleanse.patterns.id`"),
+        ] {
+            let all = problems(&entry(body), LayerName::Project);
+            assert!(all.first().is_some_and(|p| p.starts_with(said)), "{all:?}");
+        }
     }
 
     #[test]

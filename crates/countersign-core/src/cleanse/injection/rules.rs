@@ -22,7 +22,8 @@ pub(super) enum Family {
     Policy,
 }
 
-/// Words of which one must come within the next `within`. `*` at a word's end stands for any ending.
+/// Words of which one must come within the next `within`. `*` at a word's
+/// end stands for any ending, at its beginning for any beginning: letters that were mistyped hide nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) within: usize,
@@ -43,10 +44,10 @@ pub(super) struct Rule {
     /// What follows.
     pub(super) then: &'static [Step],
     /// Examples.
-    #[cfg_attr(not(test), expect(dead_code))] // kept beside what they are examples of
+    #[cfg_attr(not(test), allow(dead_code))] // kept beside what they are examples of
     pub(super) hits: &'static [&'static str],
     /// What looks nearly so.
-    #[cfg_attr(not(test), expect(dead_code))]
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(super) misses: &'static [&'static str],
 }
 

@@ -14,6 +14,7 @@ use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
 use countersign_core::trust::{self, Listed};
 use countersign_gate::seams::{Pin, PinKind, Servers as _};
+use countersign_gate::servers::orders;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Known {
     tools: usize,
     /// Tools that differ from what is accepted: what happened to each.
     drift: Vec<(String, &'static str)>,
+    /// Tools whose text gives orders to a model: the rules that matched.
+    orders: Vec<(String, Vec<&'static str>)>,
 }
 
 impl Known {
@@ -34,18 +37,29 @@ impl Known {
     }
 
     pub(super) fn details(&self) -> Vec<String> {
-        self.drift.iter().map(|(tool, what)| format!("  {what}: {}", clean_line(tool, 200))).collect()
+        let drift = self.drift.iter().map(|(tool, what)| format!("  {what}: {}", clean_line(tool, 200)));
+        let orders = self.orders.iter().map(|(tool, rules)| {
+            format!("  gives orders to a model: {} ({})", clean_line(tool, 200), rules.join(", "))
+        });
+        drift.chain(orders).collect()
     }
 
     pub(super) fn json(&self) -> Json {
         let drift = self.drift.iter().map(|(tool, what)| {
             Json::object([("tool", Json::str(clean_line(tool, 200).as_str())), ("change", Json::str(*what))])
         });
+        let orders = self.orders.iter().map(|(tool, rules)| {
+            Json::object([
+                ("tool", Json::str(clean_line(tool, 200).as_str())),
+                ("matched_patterns", Json::Array(rules.iter().map(|r| Json::str(*r)).collect())),
+            ])
+        });
         let mut out = Json::object([
             ("name", Json::str(&self.name)),
             ("acceptance", Json::str(self.state)),
             ("tools", Json::int(i64::try_from(self.tools).unwrap_or(0))),
             ("drift", Json::Array(drift.collect())),
+            ("orders", Json::Array(orders.collect())),
         ]);
         if let Some(digest) = self.digest {
             out.set("digest", Json::str(digest.to_string()));
@@ -89,7 +103,14 @@ pub(super) async fn known(wired: &Wired) -> anyhow::Result<Vec<Known>> {
                 (Some(_), Some(_)) => "accepted",
                 (Some(_), None) => "accepted, typed",
             };
+            // What was seen last of each tool, accepted or not.
+            let seen = drift.iter().filter_map(|(key, pin)| Some((key.strip_prefix(&prefix)?, pin)));
+            let texts: BTreeMap<&str, &Pin> = accepted.iter().map(|(k, p)| (*k, *p)).chain(seen).collect();
+            let flagged = texts
+                .iter()
+                .filter_map(|(tool, pin)| Some(((*tool).to_owned(), orders(&pin.text)?.matched_patterns)));
             Known {
+                orders: flagged.collect(),
                 state,
                 digest: pin.map(|p| p.digest),
                 tools: accepted.len(),
@@ -200,7 +221,13 @@ async fn changes(wired: &Wired, name: &str, tools: Option<&[Listed]>) -> anyhow:
                 (_, true) => "gone",
                 _ => "changed",
             };
-            let shown = difference(&pretty(before), &pretty(text));
+            let mut shown = difference(&pretty(before), &pretty(text));
+            if let Some(found) = orders(text) {
+                shown.push_str(&format!(
+                    "\nThis text gives orders to a model ({}).",
+                    found.matched_patterns.join(", ")
+                ));
+            }
             out.push(format!("{what}: {}\n{shown}", clean_line(tool, 200)));
         }
     }
