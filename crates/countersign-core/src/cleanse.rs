@@ -309,6 +309,51 @@ mod tests {
         assert_eq!(clean_text("ab").cut(2).as_str(), "ab");
     }
 
+    /// P-8: work grows with the text and not with what is in it. Texts made to be slow; the exponent is
+    /// of two sizes, and one good try of four is enough, so that a busy machine does not decide. The example
+    /// `content sweep` measures up to 16 MiB.
+    #[test]
+    fn work_is_linear() {
+        let hostile = [
+            "eyJ",
+            "-eyJ",
+            "sk-",
+            "://a:",
+            "password",
+            "token=",
+            "AKIA",
+            "-----BEGIN ",
+            "basic ",
+            "%41",
+            "\\u0041",
+            "ignore ",
+            "ignore all previous ",
+            "A",
+            "aB3",
+            "\0a",
+            "é",
+            "&#65;",
+            "M.aaaaaa.",
+            "bearer ",
+            "not tell ",
+        ];
+        for part in hostile {
+            let run = |size: usize| {
+                let text: String = part.chars().cycle().take(size).collect();
+                let once = || {
+                    let from = std::time::Instant::now();
+                    let _ = (Catalogue::BUILT_IN.count(&text), injection::scan(&text));
+                    from.elapsed().as_secs_f64()
+                };
+                (0..2).map(|_| once()).fold(f64::MAX, f64::min)
+            };
+            let _warm = run(1 << 10);
+            // Unoptimised and beside other tests: a quadratic look would be 2 each time.
+            let good = (0..4).any(|_| (run(1 << 16) / run(1 << 13)).log2() / 3.0 < 1.5);
+            assert!(good, "{part:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn cleansing_is_idempotent_and_leaves_no_control(text in any::<String>()) {

@@ -162,7 +162,8 @@ fn look(text: &str, depth: u32, budget: &mut usize, found: &mut Matches) {
             found.add(&rules::INVISIBLE_RUN, decoded);
         }
     }
-    if conceals(text.as_bytes()) {
+    // Sources write the sequence as an escape, and a terminal shows that.
+    if !decoded && conceals(text.as_bytes()) {
         found.add(&rules::ANSI_CONCEAL, decoded);
     }
     if depth < DEPTH {
