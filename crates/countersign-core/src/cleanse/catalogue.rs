@@ -444,7 +444,12 @@ pub(super) mod tests {
         for (id, hits, misses) in all {
             for hit in hits {
                 let text = expand(hit);
-                for text in [text.clone(), format!("see {text} there"), format!("x: \"{text}\"\n")] {
+                for text in [
+                    text.clone(),
+                    format!("see\\n{text}\\nthere"),
+                    format!("see {text} there"),
+                    format!("x: \"{text}\"\n"),
+                ] {
                     if found(&text) != [id] {
                         wrong.push(format!("{id}: {text} is {:?}", found(&text)));
                     }

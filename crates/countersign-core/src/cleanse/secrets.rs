@@ -151,6 +151,7 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
     }
     let Some(start) = at.checked_sub(shape.back) else { return Ok(None) };
     let before = start.checked_sub(1).and_then(|i| text.get(i)).copied();
+    let before = before.filter(|_| !views::escaped(text, start));
     if !stands(shape, before) {
         return Ok(None);
     }

@@ -50,6 +50,12 @@ fn class(byte: u8) -> u8 {
     CLASS.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
+/// Whether the letter before a place belongs to an escape such as `\n`.
+pub(super) fn escaped(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(2).and_then(|from| text.get(from..at));
+    matches!(before, Some([b'\\', b'n' | b'r' | b't']))
+}
+
 /// A byte of a token, for following one to its end.
 pub(super) fn is_token(byte: u8) -> bool {
     class(byte) != 0 || matches!(byte, b'.' | b'~' | b'=')
@@ -152,7 +158,9 @@ fn next_run(text: &[u8], from: usize) -> Option<(usize, usize, u8)> {
         }
         let before = text.get(from..probe).unwrap_or_default();
         let back = before.iter().rev().take_while(|b| class(**b) != 0).count();
+        // The letter of an escape such as `\n` is no part of what follows it.
         let start = probe - back;
+        let start = start + usize::from(escaped(text, start + 1));
         let mut kinds = 0;
         let mut end = start;
         while let Some(kind) = text.get(end).map(|b| class(*b)).filter(|k| *k != 0) {
