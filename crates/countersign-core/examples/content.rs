@@ -3,7 +3,7 @@
 //! `content secrets FILE`: lines of `{"family":…,"text":…,"secret":true|false}`: how many secrets are found in each
 //! family and how many others are taken for one. `content injection FILE`: lines of `{"family":…,"text":…,"bad":…}`.
 //! `content benign FOLDER…`: both scans over every file of folders in which nothing is expected. `content speed`:
-//! throughput in processor time. With `-v` what was missed or wrongly found is shown.
+//! throughput in processor time; `content sweep`: texts made to be slow. With `-v` what was missed or wrongly found is shown.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
@@ -22,6 +22,7 @@ fn main() {
         ["injection", file] => labelled(file, "bad", loud, |text| !injection::scan(text).is_empty()),
         ["benign", folders @ ..] => benign(folders, loud),
         ["speed"] => speed(),
+        ["sweep"] => sweep(),
         _ => println!("see the head of this file"),
     }
 }
@@ -99,6 +100,61 @@ fn gather(path: &Path, files: &mut Vec<std::path::PathBuf>) {
         entries.iter().for_each(|e| gather(e, files));
     } else {
         files.push(path.to_owned());
+    }
+}
+
+/// Texts made to be slow, from 1 KiB to 16 MiB: processor time, and the exponent of a line through all sizes.
+fn sweep() {
+    let parts = [
+        "eyJ",
+        "-eyJ",
+        "sk-",
+        "://a:",
+        "password",
+        "token=",
+        "AKIA",
+        "-----BEGIN ",
+        "basic ",
+        "%41",
+        "\\u0041",
+        "ignore ",
+        "ignore all previous ",
+        "A",
+        "aB3",
+        "\0a",
+        "é",
+        "&#65;",
+        "M.aaaaaa.",
+        "bearer ",
+        "not tell ",
+        "aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3\n",
+    ];
+    for part in parts {
+        let mut points = Vec::new();
+        for power in (10..=24).step_by(2) {
+            let size = 1usize << power;
+            let text = part.repeat(size / part.len() + 1);
+            let rounds = ((1 << 16) / size).max(1);
+            let mut least = f64::MAX;
+            for _ in 0..3 {
+                let from = cpu();
+                for _ in 0..rounds {
+                    black_box(Catalogue::BUILT_IN.count(black_box(&text)));
+                    black_box(injection::scan(black_box(&text)));
+                }
+                least = least.min((cpu() - from).as_secs_f64() / rounds as f64);
+            }
+            points.push((f64::from(power), least.log2()));
+        }
+        let n = points.len() as f64;
+        let (x, y) = points.iter().fold((0.0, 0.0), |a, p| (a.0 + p.0 / n, a.1 + p.1 / n));
+        let over: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+        let under: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+        println!(
+            "{part:?}: exponent {:.2}, 16 MiB in {:.2} s",
+            over / under,
+            points.last().unwrap().1.exp2()
+        );
     }
 }
 

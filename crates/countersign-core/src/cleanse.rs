@@ -309,6 +309,55 @@ mod tests {
         assert_eq!(clean_text("ab").cut(2).as_str(), "ab");
     }
 
+    /// P-8: work grows with the text and not with what is in it. The example `content sweep` measures up to 16 MiB.
+    #[test]
+    fn work_is_linear() {
+        let hostile = [
+            "eyJ",
+            "-eyJ",
+            "sk-",
+            "://a:",
+            "password",
+            "token=",
+            "AKIA",
+            "-----BEGIN ",
+            "basic ",
+            "%41",
+            "\\u0041",
+            "ignore ",
+            "ignore all previous ",
+            "A",
+            "aB3",
+            "\0a",
+            "é",
+            "&#65;",
+            "M.aaaaaa.",
+            "bearer ",
+            "not tell ",
+        ];
+        // Time of this thread alone: other tests and other builds do not count.
+        let used = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+        };
+        for part in hostile {
+            let run = |size: usize| {
+                let text: String = part.chars().cycle().take(size).collect();
+                let once = || {
+                    let from = used();
+                    let _ = (Catalogue::BUILT_IN.count(&text), injection::scan(&text));
+                    used() - from
+                };
+                (0..2).map(|_| once()).fold(f64::MAX, f64::min)
+            };
+            let _warm = run(1 << 10);
+            // Sixteen times the text: linear work takes 16 times as long, quadratic 256 times. Between them lies more than
+            // a busy machine makes of the best of several tries.
+            let good = (0..4).any(|_| run(1 << 17) / run(1 << 13) < 64.0);
+            assert!(good, "{part:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn cleansing_is_idempotent_and_leaves_no_control(text in any::<String>()) {

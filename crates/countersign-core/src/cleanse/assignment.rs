@@ -308,7 +308,12 @@ fn value(text: &[u8], from: usize, ask: Ask) -> Option<Range<usize>> {
             )
             || !b.is_ascii()
     };
-    let end = skip(text, from, MAX_VALUE, |b| !ends(b));
+    let mut end = skip(text, from, MAX_VALUE, |b| !ends(b) && b != b'=');
+    // Padding; another name begins behind any other sign of equality.
+    end = skip(text, end, 2, |b| b == b'=');
+    if text.get(end).is_some_and(u8::is_ascii_alphanumeric) {
+        return None;
+    }
     // A call, an index or a generic type of a program.
     if matches!(text.get(end), Some(b'(' | b'[' | b'{' | b'<'))
         && !text.get(end..end + 2).is_some_and(|b| b == b"</")

@@ -134,7 +134,7 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("BITBUCKET_TOKEN", &["atbb"], r"\A(ATBB[A-Za-z0-9]{24,36})(?:[^A-Za-z0-9]|\z)", &["ATBB{a32}"], &["ATBB{a8}"]).border(Border::Word),
     shape("ATLASSIAN_TOKEN", &["atat", "atctt3"], r"\AAT[AC]T[A-Za-z0-9_=-]{60,}", &["ATATT3{w186}", "ATCTT3{w186}"], &["ATATT3{w20}"]),
     shape("NPM_TOKEN", &["npm_"], r"\A(npm_[A-Za-z0-9]{36})(?:[^A-Za-z0-9_]|\z)", &["npm_{a36}"], &["npm_{a37}", "npm_config_{a20}"]),
-    shape("NPMRC_TOKEN", &["_authtoken", "_auth", "_password"], r#"\A_(?i:authToken|auth|password)\s{0,3}=\s{0,3}["']?([A-Za-z0-9+/=_.-]{16,})"#, &["//registry.npmjs.org/:_authToken={h8}-{h4}-{h4}-{h4}-{h12}", "_auth={a32}"], &["//registry.npmjs.org/:_authToken=${NPM_TOKEN}"]).entropy(25).loose(),
+    shape("NPMRC_TOKEN", &[":_authtoken", ":_auth", ":_password"], r#"\A:_(?i:authToken|auth|password)\s{0,3}=\s{0,3}["']?([A-Za-z0-9+/=_.-]{16,})"#, &["//registry.npmjs.org/:_authToken={h8}-{h4}-{h4}-{h4}-{h12}", "//r.example/:_auth={a32}"], &["//registry.npmjs.org/:_authToken=${NPM_TOKEN}"]).entropy(25).loose(),
     shape("PYPI_TOKEN", &["pypi-"], r"\Apypi-[A-Za-z0-9_-]{50,}", &["pypi-AgEIcHlwaS5vcmc{w60}"], &["pypi-{w20}"]),
     shape("RUBYGEMS_KEY", &["rubygems_"], r"\Arubygems_[a-f0-9]{48}", &["rubygems_{h48}"], &["rubygems_{h20}"]),
     shape("CRATES_TOKEN", &["cio"], r"\A(cio[A-Za-z0-9]{32})(?:[^A-Za-z0-9_]|\z)", &["cio{a32}"], &["cio{a31}", "cio{a33}"]).border(Border::Token).entropy(30),
@@ -311,7 +311,7 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("PUTTY_KEY", &["private-lines:"], r"\APrivate-Lines:\s{1,3}[0-9]{1,4}\s{1,3}((?:[A-Za-z0-9+/=]{1,80}\s{1,2})+)", &["Private-Lines: 2\n{a64}\n{a64}\nPrivate-MAC: 1"], &["Private-Lines: none"]).loose(),
     shape("JWT", &["eyj"], r"\AeyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", &["eyJ{w20}.eyJ{w40}.{w43}"], &["eyJ{w20}.eyJ{w40}", "eyJ{w20}"]).border(Border::Token),
     shape("BEARER_TOKEN", &["bearer"], r#"\A(?i:bearer)[\s:=]{1,8}["'\\]{0,2}([A-Za-z0-9._~+/\-]{20,}=*)"#, &["Authorization: Bearer {a24}", "bearer {w40}="], &["bearer of news", "Bearer {w10}"]).border(Border::Word).entropy(15).loose(),
-    shape("BASIC_AUTH", &["basic "], r#"\A(?i:basic)\s{1,4}([A-Za-z0-9+/]{12,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"#, &["Authorization: Basic {a20}=", "-H 'authorization: basic {a27}='"], &["basic understanding", "Basic authentication is simple"]).border(Border::Word).entropy(32).loose(),
+    shape("BASIC_AUTH", &["basic "], r#"\A(?i:basic)\s{1,4}([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"#, &["Authorization: Basic YW5hOnRoZS1wYXNzLXBocmFzZQ==", "-H 'authorization: basic Ym9iOmF2M3J5aDFkZGVu'"], &["basic understanding", "Basic authentication is simple", "Basic {a20}"]).border(Border::Word).loose(),
     shape("AUTHORIZATION", &["authorization"], r#"\A(?i:authorization)["'\\]{0,4}\s{0,3}[:=]\s{0,3}["'\\]{0,3}(?i:token|apikey|key|bot)\s{1,3}["'\\]{0,2}(?i:token=)?([A-Za-z0-9._~+/=:-]{12,})"#, &["Authorization: Token {a32}", "authorization: Bot {w40}"], &["Authorization: Bearer <token>"]).entropy(28).loose(),
     shape("GITHUB_URL_TOKEN", &["://x-access-token:"], r"\A://x-access-token:([^@\s\[]+)@", &["https://x-access-token:{a20}@github.com/o/r"], &[]).loose(),
     shape("CONNECTION_STRING", &["://"], r#"\A://[^\s:/@"'<>\\]{0,128}:([^\s@/"'<>\\]{1,256})@[^\s@]"#, &["postgres://u:{a9}@h/db", "https://user:{a12}@example.org/x", "redis://:{a12}@cache:6379", "mongodb+srv://app:{a16}@c.example.net"], &["https://example.org:8080/x", "postgres://u@h/db", "postgres://u:${PW}@h/db", "http://a:b"]).loose(),
@@ -444,7 +444,12 @@ pub(super) mod tests {
         for (id, hits, misses) in all {
             for hit in hits {
                 let text = expand(hit);
-                for text in [text.clone(), format!("see {text} there"), format!("x: \"{text}\"\n")] {
+                for text in [
+                    text.clone(),
+                    format!("see\\n{text}\\nthere"),
+                    format!("see {text} there"),
+                    format!("x: \"{text}\"\n"),
+                ] {
                     if found(&text) != [id] {
                         wrong.push(format!("{id}: {text} is {:?}", found(&text)));
                     }

@@ -162,7 +162,8 @@ fn look(text: &str, depth: u32, budget: &mut usize, found: &mut Matches) {
             found.add(&rules::INVISIBLE_RUN, decoded);
         }
     }
-    if conceals(text.as_bytes()) {
+    // Sources write the sequence as an escape, and a terminal shows that.
+    if !decoded && conceals(text.as_bytes()) {
         found.add(&rules::ANSI_CONCEAL, decoded);
     }
     if depth < DEPTH {
@@ -253,7 +254,8 @@ fn words(text: &[u8], decoded: bool, found: &mut Matches) {
 impl Rule {
     fn matches(&self, text: &[u8], at: usize) -> bool {
         let letter = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-        let before = at.checked_sub(1).and_then(|i| text.get(i));
+        // The letter of an escape such as `\n` is white space.
+        let before = at.checked_sub(1).and_then(|i| text.get(i)).filter(|_| !views::escaped(text, at));
         let stands = |word: &&&str| {
             let word = word.as_bytes();
             let end = at + word.len();
@@ -275,13 +277,19 @@ impl Rule {
 fn split(window: &[u8], most: usize) -> Vec<&[u8]> {
     let mut out: Vec<&[u8]> = Vec::new();
     let mut from = None;
+    let mut escape = false;
     for (i, byte) in window.iter().chain(std::iter::once(&b' ')).enumerate() {
+        if std::mem::replace(&mut escape, *byte == b'\\') && matches!(byte, b'n' | b'r' | b't') {
+            continue;
+        }
         if byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'\'' {
             from.get_or_insert(i);
             continue;
         }
         if let Some(from) = from.take() {
-            out.extend(window.get(from..i));
+            // A quote behind a word is no part of it.
+            let word = window.get(from..i).unwrap_or_default();
+            out.push(word.strip_suffix(b"'").unwrap_or(word));
         }
         let ends = matches!(byte, b'.' | b'!' | b'?' | b';')
             && window.get(i + 1).is_none_or(u8::is_ascii_whitespace);

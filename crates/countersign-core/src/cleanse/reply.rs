@@ -355,6 +355,30 @@ mod tests {
         assert!(!reply(&text, 10_000).text.as_str().contains("aB3aB3"));
     }
 
+    /// gateway.md 7.1: a value split over blocks, and one that only its key tells.
+    #[test]
+    fn blocks_are_read_together_and_keys_with_their_values() {
+        let secret = token();
+        let (head, tail) = secret.split_at(10);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":"a {head}"}},{{"type":"text","text":"{tail} b"}}]}}}}"#
+        );
+        let clean = reply(&text, 10_000);
+        let shown = clean.text.as_str();
+        assert!(
+            !shown.contains("aB3aB3")
+                && shown.contains("a [REDACTED-GITHUB_TOKEN]")
+                && shown.contains(" b\""),
+            "{shown}"
+        );
+        let text = r#"{"jsonrpc":"2.0","id":1,"result":{"db_password":"tr0ub4dor!","user":"tr0ub4dor!","nextPageToken":"CAUQAA1x9zT2kQ7w1ZrB"}}"#;
+        let clean = reply(text, 10_000);
+        assert_eq!(
+            clean.text.as_str(),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"db_password":"[REDACTED-PASSWORD]","user":"tr0ub4dor!","nextPageToken":"CAUQAA1x9zT2kQ7w1ZrB"}}"#
+        );
+    }
+
     #[test]
     fn failures_show() {
         assert!(reply(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}"#, 999).failed);

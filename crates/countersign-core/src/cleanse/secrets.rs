@@ -151,6 +151,7 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
     }
     let Some(start) = at.checked_sub(shape.back) else { return Ok(None) };
     let before = start.checked_sub(1).and_then(|i| text.get(i)).copied();
+    let before = before.filter(|_| !views::escaped(text, start));
     if !stands(shape, before) {
         return Ok(None);
     }
@@ -173,6 +174,13 @@ fn shape(text: &[u8], at: usize, index: usize) -> Result<Option<Hit>, ScanError>
     };
     let Some(found) = found else { return Ok(None) };
     let secret = window.get(found.clone()).unwrap_or_default();
+    // A name and a password, or a word of a sentence.
+    if shape.id == "BASIC_AUTH" {
+        let decoded = views::base64(secret.split(|b| *b == b'=').next().unwrap_or_default());
+        if !decoded.contains(&b':') || !decoded.iter().all(|b| (0x20..0x7f).contains(b)) {
+            return Ok(None);
+        }
+    }
     let named = grouped && found.start > 0;
     let none = if named { placeholder(secret) } else { documented(secret) };
     if none || shape.entropy > 0 && entropy(secret) * 10.0 < f32::from(shape.entropy) {

@@ -50,6 +50,12 @@ fn class(byte: u8) -> u8 {
     CLASS.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
+/// Whether the letter before a place belongs to an escape such as `\n`.
+pub(super) fn escaped(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(2).and_then(|from| text.get(from..at));
+    matches!(before, Some([b'\\', b'n' | b'r' | b't']))
+}
+
 /// A byte of a token, for following one to its end.
 pub(super) fn is_token(byte: u8) -> bool {
     class(byte) != 0 || matches!(byte, b'.' | b'~' | b'=')
@@ -152,7 +158,9 @@ fn next_run(text: &[u8], from: usize) -> Option<(usize, usize, u8)> {
         }
         let before = text.get(from..probe).unwrap_or_default();
         let back = before.iter().rev().take_while(|b| class(**b) != 0).count();
+        // The letter of an escape such as `\n` is no part of what follows it.
         let start = probe - back;
+        let start = start + usize::from(escaped(text, start + 1));
         let mut kinds = 0;
         let mut end = start;
         while let Some(kind) = text.get(end).map(|b| class(*b)).filter(|k| *k != 0) {
@@ -354,4 +362,59 @@ fn wide(text: &[u8], custom: Option<&Custom>, depth: u32, hits: &mut Vec<Hit>) -
         from = end.max(nul + 1);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Catalogue;
+
+    fn encode(bytes: &[u8]) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut out = String::new();
+        for three in bytes.chunks(3) {
+            let bits = three.iter().fold(0u32, |b, x| b << 8 | u32::from(*x)) << (8 * (3 - three.len()));
+            (0..=three.len())
+                .for_each(|i| out.push(char::from(LETTERS[(bits >> (18 - 6 * i) & 63) as usize])));
+        }
+        out
+    }
+
+    fn token() -> String {
+        format!("ghp_{}", "aB3".repeat(12))
+    }
+
+    /// A secret behind an encoding takes its run with it and nothing else.
+    #[test]
+    fn a_secret_behind_an_encoding_takes_the_run() {
+        let secret = token();
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let percent: String = secret.bytes().map(|b| format!("%{b:02x}")).collect();
+        let wide: Vec<u8> = secret.bytes().flat_map(|b| [b, 0]).collect();
+        let long = encode(format!("{}{secret}{}", "words ".repeat(20), " words".repeat(20)).as_bytes());
+        let wrapped: Vec<&str> =
+            long.as_bytes().chunks(64).map(|c| std::str::from_utf8(c).unwrap()).collect();
+        let mut forms = vec![hex, percent, encode(&wide), encode(encode(secret.as_bytes()).as_bytes())];
+        forms.extend(["", "x", "xy"].map(|lead| encode(format!("{lead} {secret}").as_bytes())));
+        forms.push(encode(secret.as_bytes()).replace('+', "-").replace('/', "_"));
+        forms.push(format!("path/{}", encode(secret.as_bytes())));
+        forms.push(wrapped.join("\n"));
+        forms.push(secret.replace("ghp_", "\\u0067hp_"));
+        for form in forms {
+            let clean = Catalogue::BUILT_IN.text(&format!("see {form} there"));
+            assert_eq!(clean.as_str(), "see [REDACTED-GITHUB_TOKEN] there", "{form}");
+        }
+        let plain = encode(b"only words stand in this text, nothing else at all");
+        assert_eq!(Catalogue::BUILT_IN.text(&plain).as_str(), plain);
+    }
+
+    /// gateway.md 7.2: the whole block, to its footer or to the end.
+    #[test]
+    fn a_private_key_goes_whole() {
+        let (begin, end) = ("-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
+        let of = |text: String| Catalogue::BUILT_IN.text(&text).to_string();
+        assert_eq!(of(format!("a\n{begin}\nAAAA\nBBBB\n{end}\nb")), "a\n[REDACTED-PRIVATE_KEY]\nb");
+        assert_eq!(of(format!("a\n{begin}\nAAAA\nBBBB")), "a\n[REDACTED-PRIVATE_KEY]");
+        let public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----";
+        assert_eq!(of(public.to_owned()), public);
+    }
 }
