@@ -292,6 +292,7 @@ mod tests {
         assert_eq!(clean_text("rm \u{202e}x\u{200b}y").as_str(), "rm <U+202E>x<U+200B>y");
     }
 
+    /// INV-59.
     #[test]
     fn an_escape_inside_a_secret_does_not_save_it() {
         for cut in ["\u{1b}[0m", "\r", "\u{0}"] {

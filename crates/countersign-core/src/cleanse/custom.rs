@@ -295,6 +295,7 @@ mod tests {
         Written { name: name.into(), regex: regex.into(), flags: flags.into() }
     }
 
+    /// GINV-44.
     #[test]
     fn what_is_refused() {
         for (regex, flags, part) in [
