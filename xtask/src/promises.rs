@@ -90,7 +90,9 @@ fn cited(root: &Path) -> Result<Cited> {
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let tests =
             text.find("#[cfg(test)]").map(|at| text.get(..at).unwrap_or_default().matches('\n').count());
-        let whole = file.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "tests.rs");
+        let whole = file
+            .components()
+            .any(|c| c.as_os_str() == "tests" || c.as_os_str().to_string_lossy().ends_with("tests.rs"));
         let lines: Vec<&str> = text.lines().collect();
         let name = place(root, &file);
         for (index, line) in lines.iter().enumerate() {
