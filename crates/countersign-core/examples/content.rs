@@ -18,7 +18,7 @@ fn main() {
     let loud = words.iter().any(|w| w == "-v");
     words.retain(|w| w != "-v");
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["secrets", file] => labelled(file, "secret", loud, |text| has_secret(text)),
+        ["secrets", file] => labelled(file, "secret", loud, has_secret),
         ["injection", file] => labelled(file, "bad", loud, |text| !injection::scan(text).is_empty()),
         ["benign", folders @ ..] => benign(folders, loud),
         ["speed"] => speed(),

@@ -316,7 +316,7 @@ fn value(text: &[u8], from: usize, ask: Ask) -> Option<Range<usize>> {
     }
     // A call, an index or a generic type of a program.
     if matches!(text.get(end), Some(b'(' | b'[' | b'{' | b'<'))
-        && !text.get(end..end + 2).is_some_and(|b| b == b"</")
+        && text.get(end..end + 2).is_none_or(|b| b != b"</")
     {
         return None;
     }

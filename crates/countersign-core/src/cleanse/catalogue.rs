@@ -386,6 +386,7 @@ pub(super) fn compiled_run(index: usize) -> Option<&'static Regex> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)] // of examples in ASCII
 pub(super) mod tests {
     use super::*;
 

@@ -288,6 +288,7 @@ impl Custom {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)] // of examples in ASCII
 mod tests {
     use super::*;
 

@@ -132,7 +132,8 @@ pub(super) fn assigned(value: &[u8], quoted: bool, ask: Ask) -> bool {
         Ask::Password => {
             value.len() >= 8
                 && letters
-                && (kinds.digit && !pathlike(value) || kinds.other && kinds.digit)
+                && kinds.digit
+                && (kinds.other || !pathlike(value))
                 && bits >= 2.5
                 && !dotted(value)
         }

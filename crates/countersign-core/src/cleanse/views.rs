@@ -322,7 +322,7 @@ fn escapes(
             }
         }
         from = i.max(at + 1);
-        if overlaps(&known, start..i) {
+        if overlaps(known, start..i) {
             continue;
         }
         if let Some(id) = inside(&decoded, custom, depth)? {
