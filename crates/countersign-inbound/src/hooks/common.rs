@@ -8,7 +8,7 @@ use countersign_core::call::{CallParts, Door, HostCall, Session, ToolCall};
 use countersign_core::cleanse::{Clean, clean_line, injection};
 use countersign_core::code::Code;
 use countersign_core::digest::Digest;
-use countersign_core::facts::tools::{self, policy_name};
+use countersign_core::facts::tools::{self, ToolClass, policy_name};
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::{Approval, CallOutcome, Outcome};
 use countersign_core::principal::{Client, Principal};
@@ -239,7 +239,10 @@ pub(super) async fn ended(
     let policy = (dialect.tool)(message, name.to_owned()).unwrap_or_else(|_| name.to_owned());
     let orders = response.map(|response| injection::scan(&strings(response))).unwrap_or_default();
     let injection = orders.classify(Some(tools::tier(&policy)));
-    let kept = injection.as_ref().and_then(|found| cx.gate.keeps_back(found));
+    // A client's own tools bring back the user's files and programs, which may well speak of such things: what they say
+    // is recorded. What a server or an unknown tool says is kept back as at the gateway.
+    let foreign = matches!(tools::class(&policy), ToolClass::Mcp | ToolClass::Other | ToolClass::Web);
+    let kept = injection.as_ref().filter(|_| foreign).and_then(|found| cx.gate.keeps_back(found));
     let outcome = Outcome {
         outcome: match (kept, failed) {
             (Some(_), _) => CallOutcome::Withheld,
