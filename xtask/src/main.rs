@@ -30,6 +30,7 @@ Commands:
   test     everything that must hold before a change lands, in the order that fails soonest
   long     the gateway's tests at full length: 100 000 frames, 25 killed gateways (two minutes)
   fuzz     the fuzz targets: fuzz [json|shell|paths|policy] [SECONDS], 600 s each by default
+  oracle   every line of the effect oracle's corpora, run for real in bubblewrap, with the figures
   needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
   tidy     arrows and bans together, and whether docs/promises.md is true
   arrows   who imports whom, read from every Cargo.toml
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(&root, Some(only), seconds),
             Err(_) => Err(anyhow::anyhow!("`{seconds}` is no number of seconds")),
         },
+        ["oracle"] => test::oracle(&root),
         ["needs"] => needs::run(&root),
         ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),

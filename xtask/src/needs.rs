@@ -16,10 +16,12 @@ use anyhow::{Context, Result, bail};
 
 /// The program that tests call, and the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("bwrap", "bubblewrap"),
     ("git", "git"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3"),
+    ("prlimit", "util-linux"),
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
     ("unshare", "util-linux"),

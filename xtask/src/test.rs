@@ -116,3 +116,16 @@ pub(crate) fn long(root: &Path) -> Result<()> {
         .context("starting cargo")?;
     if status.success() { Ok(()) } else { bail!("the long tests ended with {status}") }
 }
+
+/// The effect oracle in full: all lines are run, all wrappers tried, and the figures are printed.
+pub(crate) fn oracle(root: &Path) -> Result<()> {
+    needs::run(root)?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["test", "-p", "countersign-core", "--test", "oracle", "--", "--nocapture", "--test-threads=1"])
+        .current_dir(root)
+        .env("COUNTERSIGN_ORACLE", "all")
+        .status()
+        .context("starting cargo")?;
+    if status.success() { Ok(()) } else { bail!("the oracle ended with {status}") }
+}

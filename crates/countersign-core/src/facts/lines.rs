@@ -126,8 +126,10 @@ impl Facts {
                 [text, rest].into_iter().for_each(|t| self.name(folders, bases, t, write));
             }
             // Who reads a whole tree reads what is closed below it.
-            Role::Read if deep => self.name(folders, bases, text, Use { takes: true, ..read }),
-            Role::Read | Role::Folder | Role::Sent | Role::Host => self.name(folders, bases, text, read),
+            Role::Read | Role::Look if deep => self.name(folders, bases, text, Use { takes: true, ..read }),
+            Role::Read | Role::Look | Role::Folder | Role::Sent | Role::Host => {
+                self.name(folders, bases, text, read)
+            }
             Role::Tree => self.name(folders, bases, text, Use { takes: true, ..read }),
             Role::Write => {
                 self.name(folders, bases, text, write);

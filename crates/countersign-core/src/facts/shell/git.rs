@@ -214,6 +214,7 @@ pub(super) fn act(command: &Simple) -> Act {
         "push" if plain.words.iter().any(|w| w.live || w.unknown) => act.doubt(WHY),
         "checkout" | "restore" | "stash" | "rm" | "mv" if magic && !whole => act.doubt(WHY),
         "config" => config(&mut act, &words),
+        "symbolic-ref" if words.len() > 1 || act.has(&["-d", "--delete"]) => act.doubt(WHY),
         "clean" => {
             let forced = act.has(&["-f", "--force"]) || act.has(&["-i"]);
             let shows = act.has(&["-n", "--dry-run"]);

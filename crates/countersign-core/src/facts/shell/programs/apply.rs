@@ -175,7 +175,10 @@ impl Take<'_> {
             let (name, value) = text.split_once('=').map_or((text, None), |(n, v)| (n, Some(v)));
             return match self.find(name) {
                 Some((name, opt)) => self.known(&name, &opt, value, word),
-                None => self.odd(word),
+                None => match self.attached(text) {
+                    Some((name, opt)) => self.known(&name, &opt, text.get(2..), word),
+                    None => self.odd(word),
+                },
             };
         }
         let letters = text.char_indices().skip(1);
@@ -190,6 +193,16 @@ impl Take<'_> {
             }
             self.known(&name, &opt, None, word);
         }
+    }
+
+    /// `-DNAME=value` of programs whose long options begin with one dash.
+    fn attached(&self, text: &str) -> Option<(String, Opt)> {
+        let name = text.get(..2).filter(|_| self.spec.one && !text.starts_with("--"))?;
+        self.spec
+            .options
+            .get(name)
+            .filter(|o| o.attached || !o.values.is_empty())
+            .map(|o| (name.to_owned(), o.clone()))
     }
 
     /// An option by its name, or by the beginning of one where that is told: a whole option that is not on the list could
@@ -233,8 +246,14 @@ impl Take<'_> {
 
     /// An option that is not on the list: harmless where all are, or the end of understanding.
     fn odd(&mut self, word: &Word) {
-        if !self.spec.any {
+        if !self.spec.any && !self.spec.open {
             self.act.doubt(OPTION);
+        }
+        if self.spec.open {
+            let name = word.text.split('=').next().unwrap_or_default();
+            self.act.flags.push(name.to_owned());
+            self.act.args.push(Arg::of(word, &word.text, Role::Any, Some(name)));
+            return;
         }
         let role = match (self.spec.any, self.spec.free) {
             (true, true) => Role::Text,
@@ -255,7 +274,7 @@ pub(super) fn settle(act: &mut Act) {
         let (role, unknown, text) = (arg.role, arg.unknown, arg.text.clone());
         match role {
             Role::Code => act.doubt("code that is not read"),
-            Role::Text | Role::Url => {}
+            Role::Text | Role::Url | Role::Look => {}
             Role::Read | Role::Tree if unknown => reads = true,
             _ if unknown => act.doubt(WORD),
             // A file of such a name is an option to whatever finds it by a pattern.

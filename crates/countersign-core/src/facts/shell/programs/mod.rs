@@ -66,12 +66,18 @@ fn act_of(command: &Simple, depth: usize) -> Act {
         act.unread = act.unread.or(Some("a program named by a pattern"));
     }
     let runs = |word: &str| {
-        let base = word.rsplit('/').next().unwrap_or(word);
-        let family = special::family(base);
+        let family = if word.starts_with("python") { special::family(word) } else { word.to_owned() };
         ["sh", "bash", "zsh", "git", "sudo", "env", "xargs", "countersign", "python", "node", "perl", "ruby"]
             .contains(&family.as_str())
     };
-    let hands = |a: &Arg| a.role == Role::Any && runs(&a.text);
+    let hands = |a: &Arg| {
+        a.role == Role::Any
+            && a.option.is_none()
+            && (runs(&a.text)
+                || runs(
+                    a.text.strip_prefix("/bin/").or(a.text.strip_prefix("/usr/bin/")).unwrap_or_default(),
+                ))
+    };
     if !only_reads(program)
         && !["git", "chmod", "ln", "countersign"].contains(&program)
         && act.args.iter().any(hands)

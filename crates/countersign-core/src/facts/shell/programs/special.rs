@@ -67,8 +67,29 @@ const RUNNERS: &[(&str, &[&str], &[&str])] = &[
     ("xvfb-run", &[], &[]),
     ("cross-env", &[], &[]),
     ("ccache", &[], &[]),
+    ("c8", &[], NYC),
+    ("nyc", &[], NYC),
     ("sccache", &[], &[]),
     ("unbuffer", &[], &[]),
+];
+
+/// Options of coverage tools with a value of their own.
+const NYC: &[&str] = &[
+    "--exclude",
+    "--include",
+    "--reporter",
+    "--lines",
+    "--branches",
+    "--functions",
+    "--statements",
+    "-r",
+    "-x",
+    "-n",
+    "--temp-dir",
+    "--report-dir",
+    "--extension",
+    "--cwd",
+    "-e",
 ];
 
 /// The interpreter or program behind a versioned name: `python3.12` is `python`.
@@ -85,6 +106,9 @@ pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
         return run(program, rest, command, depth);
     }
     let name = family(program);
+    if program == "bun" && script(program, words) {
+        return all(program, words.get(1..).unwrap_or_default(), Role::Any, None);
+    }
     if INTERPRETERS.contains(&name.as_str()) {
         return interpreter(&name, words, command);
     }
@@ -94,6 +118,16 @@ pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
         "tar" | "bsdtar" | "gtar" => tar(words),
         "cargo" => toolchain(words),
         "yarn" if words.is_empty() => apply("yarn install", words),
+        "yarn" | "pnpm" | "bun" if script(program, words) => {
+            // What is no command of its own is a script of the project, or a program that the project brings.
+            let rest = words.get(1..).unwrap_or_default();
+            match words.first() {
+                Some(first) if table::has(&first.text) && !first.text.contains('.') => {
+                    run(program, Ok(words), command, depth)
+                }
+                _ => own(program, rest),
+            }
+        }
         "docker" | "podman" if words.first().is_some_and(|w| w.text == "compose") => apply(program, words),
         "terraform" | "tofu" => {
             // `-chdir=d` stands in front of the sub-command.
@@ -153,6 +187,7 @@ fn behind_runner<'a>(program: &str, words: &'a [Word]) -> Option<Result<&'a [Wor
         match word.text.as_str() {
             option if PLAIN.contains(&option) => at += 1,
             option if valued.contains(&option) => at += 2,
+            option if matches!(program, "c8" | "nyc") && option.starts_with("--") && !word.unknown => at += 1,
             option if option.starts_with('-') || word.unknown || word.live => {
                 return Some(Err("an option that is not known"));
             }
@@ -199,7 +234,10 @@ fn run(program: &str, rest: Result<&[Word], &'static str>, command: &Simple, dep
     let fetches = matches!(program, "npx" | "bunx" | "pnpx" | "uvx" | "pipx")
         || words.first().is_some_and(|w| matches!(w.text.as_str(), "dlx" | "x" | "tool"));
     let known = table::has(name) || INTERPRETERS.contains(&family(name).as_str());
-    if !known || name == "npm" || name == "npx" {
+    if matches!(program, "c8" | "nyc") && matches!(name, "report" | "check-coverage" | "merge") {
+        return own(program, rest.get(1..).unwrap_or_default());
+    }
+    if !known {
         let mut act = doubt("a program that is not known");
         if fetches {
             act.effects.insert("dependency_install");
@@ -256,6 +294,11 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
     match script {
         _ if plain => act.doubt(CODE),
         _ if tests || managed => {}
+        // Of node's own words only these two are commands.
+        Some((text, false, false))
+            if name == "node"
+                && !matches!(text.as_str(), "inspect" | "debug" | "-")
+                && !text.contains('/') => {}
         Some((text, false, false)) if text.contains(['.', '/']) => {
             if text.split('/').any(|part| part == "dev" || part == "proc") {
                 act.doubt(CODE);
@@ -269,6 +312,85 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
         _ => act.doubt(CODE),
     }
     act
+}
+
+/// Whether the first word of `yarn`, `pnpm` and `bun` is a script's name: none of theirs that are not on the table.
+fn script(program: &str, words: &[Word]) -> bool {
+    const OTHERS: &[&str] = &[
+        "dlx",
+        "exec",
+        "node",
+        "global",
+        "plugin",
+        "set",
+        "policies",
+        "create",
+        "import",
+        "unlink",
+        "patch",
+        "patch-commit",
+        "patch-remove",
+        "rebuild",
+        "npm",
+        "login",
+        "logout",
+        "owner",
+        "tag",
+        "team",
+        "autoclean",
+        "self-update",
+        "unplug",
+        "stage",
+        "search",
+        "env",
+        "server",
+        "setup",
+        "deploy",
+        "link",
+        "approve-builds",
+        "x",
+        "upgrade",
+        "init",
+        "repl",
+        "completions",
+        "config",
+        "cache",
+        "explain",
+        "constraints",
+        "generate-lock-entry",
+        "unset",
+        "cat-file",
+        "doctor",
+        "feed",
+        "c",
+        "recursive",
+        "multi",
+        "m",
+        "i",
+        "store",
+        "publish",
+        "install-test",
+        "it",
+        "add",
+        "install",
+        "eval",
+        "sbt",
+        "dist-tag",
+        "docs",
+        "edit",
+        "ignored-builds",
+        "rt",
+        "runtime",
+        "shell",
+    ];
+    let Some(first) = words.first() else { return false };
+    let name = first.text.as_str();
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_:./".contains(c))
+        && !name.starts_with(['-', '/', '.']);
+    plain
+        && !OTHERS.contains(&name)
+        && !table::has(&format!("{program} {name}"))
+        && !table::spec(&format!("{program} {name}")).is_some_and(|s| s.sub)
 }
 
 /// `find` without what `-exec` runs, which stands for itself, and without signs.
@@ -414,6 +536,22 @@ fn finish(mut act: Act) -> Act {
             }
         }
         "cmake" => {
+            // Settings that name programs.
+            let runs = |t: &str| {
+                let (key, value) = t.split_once('=').unwrap_or((t, ""));
+                let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+                ["LAUNCHER", "COMMAND", "COMPILER", "LINKER", "PROGRAM", "RULE", "INCLUDE"]
+                    .iter()
+                    .any(|w| key.to_uppercase().contains(w))
+                    && !(plain
+                        && (value.starts_with("gcc")
+                            || value.starts_with("clang")
+                            || value.starts_with("g++")
+                            || value.starts_with("cc")))
+            };
+            if act.values(&["-D"]).any(|a| runs(&a.text)) {
+                act.doubt("a build with settings on its line");
+            }
             if act.flags.iter().any(|f| f.starts_with("-E") || f.starts_with("-P") || f == "-C") {
                 act.doubt("an option that is not known");
             }
@@ -494,9 +632,6 @@ fn finish(mut act: Act) -> Act {
             if act.has(&["-f", "--file"]) {
                 act.doubt("a script of a database that is not read");
             }
-        }
-        "npm" | "pnpm" | "yarn" if act.has(&["--global", "-g"]) => {
-            act.effects.insert("dependency_install");
         }
         "less" | "man" | "more" if act.operands().any(|a| a.text.starts_with('+')) => {
             act.doubt("an option that is not known")

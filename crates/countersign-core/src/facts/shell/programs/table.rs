@@ -9,7 +9,7 @@
 //!
 //! - `-abc` letters without a value, `--all` a long option without one, `-o=w` and `--out=w` with a value in role `w`
 //!   (two letters: two values; of `-abo=w` only `o` has one), `--color?` with a value that may be attached, `-#` a number as an option, `-*` any other
-//!   option is harmless;
+//!   option is harmless, `-**` any other option only names files;
 //! - `@r` the next operand's role (`@rw` the next two), `@r*` that of all further ones (`@tr*` behind the next), `@>i` that of the last;
 //! - `%sub` the first operand is a sub-command, `%stop` options end at the first operand, `%one` long options begin with
 //!   one dash, `%text` shows and compares and does nothing else, `%free` a word that is not known does no harm where an
@@ -27,6 +27,8 @@ pub(crate) enum Role {
     Text,
     /// A file that is read.
     Read,
+    /// A file or folder of which only name and state are looked at.
+    Look,
     /// A file or folder that is read with all below it.
     Tree,
     /// A file that is written.
@@ -65,6 +67,7 @@ impl Role {
             'x' => Role::Take,
             'i' => Role::Into,
             'm' => Role::Make,
+            'l' => Role::Look,
             'd' => Role::Folder,
             'a' => Role::Any,
             'g' => Role::Git,
@@ -102,6 +105,8 @@ pub(super) struct Spec {
     pub text: bool,
     pub free: bool,
     pub any: bool,
+    /// Any option is accepted, and its value may be a file that is written.
+    pub open: bool,
     pub number: bool,
     /// Long options may be shortened.
     pub short: bool,
@@ -202,6 +207,7 @@ fn take(token: &'static str, spec: &mut Spec) -> Option<()> {
             }
         }
         '-' if token == "-*" => spec.any = true,
+        '-' if token == "-**" => spec.open = true,
         '-' if token == "-#" => spec.number = true,
         '-' => return option(token, spec),
         _ => return None,
