@@ -493,7 +493,7 @@ mod tests {
     fn built_in_rules() {
         use RuleSet::*;
         for (set, line, want) in [
-            (Hard, "rm -rf /tmp/x", vec!["rm_slash"]),
+            (Hard, "rm -rf /data/x", vec!["rm_slash"]),
             (Hard, "rm -fr  /", vec!["rm_slash", "destroy_system"]),
             (Hard, "rm -rf target", vec![]),
             (Hard, "psql -c 'DROP TABLE users'", vec!["drop_table"]),
