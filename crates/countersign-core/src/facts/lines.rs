@@ -117,7 +117,7 @@ impl Facts {
             }
             Role::Text | Role::Url | Role::Sql | Role::Into | Role::Code => {}
             // `HEAD:x` names `x` to git.
-            Role::Read if text.starts_with('-') || text.contains(':') => {
+            Role::Read if text.starts_with('-') || text.contains([':', '=']) => {
                 values(text).into_iter().for_each(|value| self.name(folders, bases, value, read));
             }
             // `-o=x` means `=x` to some programs and `x` to others.
@@ -185,12 +185,12 @@ impl Facts {
 
     /// What absolute paths say of a line: what it removes outside the folder it works in, and where it writes.
     fn reaches(&self, act: &Act, folders: &[String], bases: Bases<'_>, effects: &mut BTreeSet<&'static str>) {
-        let deep = act.has(&["-r", "-R", "--recursive"]);
+        let deep = act.has(&["-r", "-R", "--recursive"]) || act.name == "rimraf";
         let own = [bases.cwd, "/tmp", "/var/tmp", "/dev/shm", "/private/tmp"];
         let inside = |path: &str| own.iter().any(|o| path.starts_with(&format!("{o}/")));
         for arg in act.operands().filter(|a| a.role == Role::Take && !a.unknown) {
             let paths = folders.iter().map(|cwd| paths::absolute(&arg.text, Bases { cwd, ..bases }).0);
-            if matches!(act.name.as_str(), "rm" | "shred")
+            if matches!(act.name.as_str(), "rm" | "shred" | "rimraf")
                 && (deep || arg.is_pattern())
                 && paths.into_iter().any(|p| !inside(&p))
             {
@@ -257,8 +257,8 @@ fn feeds(shell: &ShellFacts, place: usize) -> bool {
 
 /// Whether a command removes, with all below it, the folder that the call works in, the home, or what holds them.
 fn broad(act: &Act, folders: &[String], bases: Bases<'_>) -> bool {
-    let deep = act.has(&["-r", "-R", "--recursive"]) || act.name == "mv";
-    if !deep || !matches!(act.name.as_str(), "rm" | "mv") {
+    let deep = act.has(&["-r", "-R", "--recursive"]) || matches!(act.name.as_str(), "mv" | "rimraf");
+    if !deep || !matches!(act.name.as_str(), "rm" | "mv" | "rimraf") {
         return false;
     }
     let keeps = |path: &str| {

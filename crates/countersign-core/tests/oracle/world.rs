@@ -151,6 +151,8 @@ pub(crate) struct Left {
     pub refs_after: String,
     /// Whether what was not committed is still there.
     pub work_kept: bool,
+    /// Whether what was stashed is in the folder.
+    pub stashed_shown: bool,
 }
 
 /// One recorded call.
@@ -355,6 +357,9 @@ impl World {
             refs_before,
             refs_after: self.refs(),
             work_kept: work.contains(WORK),
+            stashed_shown: fs::read_to_string(self.root.join("home/ana/shop/README.md"))
+                .unwrap_or_default()
+                .contains("stashed"),
         }
     }
 

@@ -214,6 +214,10 @@ pub(super) fn act(command: &Simple) -> Act {
         "push" if plain.words.iter().any(|w| w.live || w.unknown) => act.doubt(WHY),
         "checkout" | "restore" | "stash" | "rm" | "mv" if magic && !whole => act.doubt(WHY),
         "config" => config(&mut act, &words),
+        // What is ignored is ignored for a reason.
+        "add" | "stage" if act.has(&["-f", "--force"]) && (whole || act.has(&["-A", "--all"])) => {
+            act.doubt(WHY)
+        }
         "symbolic-ref" if words.len() > 1 || act.has(&["-d", "--delete"]) => act.doubt(WHY),
         "clean" => {
             let forced = act.has(&["-f", "--force"]) || act.has(&["-i"]);

@@ -119,6 +119,13 @@ fn sends(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
             input = true;
             files = command.args().map(str::to_owned).collect();
         }
+        "git" if act.name == "git push" => {
+            // To an address instead of a remote that somebody set up.
+            let address = |t: &str| {
+                t.contains("://") || t.starts_with(['/', '.', '~']) || (t.contains('@') && t.contains(':'))
+            };
+            upload = act.operands().next().is_some_and(|a| address(&a.text));
+        }
         "gh" | "aws" | "gsutil" | "rclone" | "az" => {
             files = act
                 .args

@@ -138,7 +138,7 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
                 facts.effects.insert("delete_found");
                 removes(line, command, act, facts);
             }
-            "rm" | "srm" | "trash" | "trash-put" | "shred" => removes(line, command, act, facts),
+            "rm" | "srm" | "trash" | "trash-put" | "shred" | "rimraf" => removes(line, command, act, facts),
             "mv" if away(act) => {
                 facts.effects.insert("delete_project_folder");
             }
@@ -186,7 +186,7 @@ fn away(act: &Act) -> bool {
 }
 
 fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
-    let deep = recursive(act);
+    let deep = recursive(act) || act.name == "rimraf";
     let lister = line
         .runner(command)
         .is_some_and(|c| matches!(c.program(), "find" | "xargs" | "fd" | "fdfind" | "parallel"));

@@ -174,7 +174,6 @@ pub(super) fn add(line: &Line<'_>, facts: &mut ShellFacts) {
                 | "file"
                 | "du"
                 | "ssh-keygen"
-                | "git"
                 | "find"
                 | "echo"
         );

@@ -184,7 +184,9 @@ fn statements(text: &str, facts: &mut ShellFacts) -> bool {
             && !(first == "EXPLAIN" && has("ANALYZE") && !has("SELECT")))
             || slashed
             || dotted;
-        plain &= known;
+        // A command of the shell behind a statement.
+        let behind = words.iter().skip(1).any(|w| w.contains('\\')) && !slashed;
+        plain &= known && !behind;
     }
     plain
 }

@@ -250,6 +250,14 @@ impl Take<'_> {
             self.act.doubt(OPTION);
         }
         if self.spec.open {
+            // Options of that kind take a command.
+            let lower = word.text.to_lowercase();
+            if ["exec", "cmd", "command", "success", "failure", "shell", "spawn", "options"]
+                .iter()
+                .any(|n| lower.contains(n))
+            {
+                self.act.doubt(OPTION);
+            }
             let name = word.text.split('=').next().unwrap_or_default();
             self.act.flags.push(name.to_owned());
             self.act.args.push(Arg::of(word, &word.text, Role::Any, Some(name)));

@@ -291,6 +291,18 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
     let script = act.operands().next().map(|a| (a.text.clone(), a.unknown, a.live));
     let tests = name == "node" && act.has(&["--test"]);
     let managed = matches!(name, "deno" | "bun") && act.unread.is_none();
+    if name == "deno"
+        && act.operands().any(|a| a.text.contains(':'))
+        && !act.effects.contains("dependency_install")
+    {
+        act.doubt("code that is fetched");
+    }
+    if name == "python" && act.operands().next().is_some_and(|a| a.text.ends_with("manage.py")) {
+        let destroys = ["flush", "sqlflush", "reset_db", "dropdb"];
+        if act.operands().any(|a| destroys.contains(&a.text.as_str())) {
+            act.effects.insert("database_destroy");
+        }
+    }
     match script {
         _ if plain => act.doubt(CODE),
         _ if tests || managed => {}
@@ -508,6 +520,63 @@ fn finish(mut act: Act) -> Act {
                 act.doubt("an address that stands for several");
             }
         }
+        "journalctl"
+            if act
+                .flags
+                .iter()
+                .any(|f| ["--vac", "--rot", "--flu", "--reli", "--syn"].iter().any(|o| f.starts_with(o))) =>
+        {
+            act.doubt("an option that is not known");
+        }
+        "kubectl" | "oc" if act.effects.remove("deploy") => {
+            if !act.has(&["--dry-run"]) {
+                act.doubt("a change of a cluster");
+            }
+        }
+        "yarn" if act.name.starts_with("yarn workspace") => {
+            let runs = ["exec", "dlx", "node", "npm", "publish", "foreach", "x", "add", "remove"];
+            if act.operands().any(|a| runs.contains(&a.text.as_str())) {
+                act.doubt("a package command that is not known");
+            }
+        }
+        "coverage" | "python-m" if act.name.ends_with("coverage run") => {
+            if act.values(&["-m"]).any(|a| !["pytest", "unittest"].contains(&a.text.as_str())) {
+                act.doubt(CODE);
+            }
+        }
+        "ansible-playbook"
+            if !act.has(&[
+                "--check",
+                "-C",
+                "--syntax-check",
+                "--list-tasks",
+                "--list-hosts",
+                "--list-tags",
+                "--version",
+            ]) =>
+        {
+            act.doubt("a change of other machines");
+        }
+        "mvn" | "mvnw"
+            if act.operands().any(|a| ["exec", "antrun", "deploy"].iter().any(|g| a.text.contains(g))) =>
+        {
+            act.doubt("a goal that runs programs");
+        }
+        "go" => {
+            // A version behind a name is fetched.
+            if matches!(act.name.as_str(), "go run" | "go install")
+                && act.operands().any(|a| a.text.contains('@'))
+            {
+                act.effects.insert("dependency_install");
+            }
+        }
+        "rake"
+            if act
+                .operands()
+                .any(|a| ["db:drop", "db:reset", "db:purge"].iter().any(|t| a.text.starts_with(t))) =>
+        {
+            act.effects.insert("database_destroy");
+        }
         "make" | "gmake" => {
             let plain = |v: &str| {
                 v.chars().all(|c| c.is_ascii_digit())
@@ -520,11 +589,12 @@ fn finish(mut act: Act) -> Act {
             }
         }
         "gcc" | "g++" | "cc" | "c++" | "clang" | "clang++" | "tcc" => {
-            if act
-                .args
-                .iter()
-                .any(|a| a.text.contains("plugin") || a.text.contains("specs") || a.text.starts_with('@'))
-            {
+            if act.args.iter().any(|a| {
+                (a.text.contains("use-ld") && a.text.contains('/'))
+                    || a.text.contains("plugin")
+                    || a.text.contains("specs")
+                    || a.text.starts_with('@')
+            }) {
                 act.doubt("an option that is not known");
             }
         }
@@ -607,7 +677,15 @@ fn finish(mut act: Act) -> Act {
         }
         "zip" if act.has(&["-m"]) => act.doubt("an option that is not known"),
         "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4" => {
+            // What is unpacked gets the name without its ending.
+            let unpacked: Vec<Arg> = act
+                .operands()
+                .filter_map(|a| a.text.rsplit_once('.').map(|(name, _)| (name.to_owned(), a)))
+                .map(|(text, a)| Arg { text, option: Some("unpacked".to_owned()), ..a.clone() })
+                .collect();
+            act.args.extend(unpacked);
             if act.has(&["-c", "-l", "-t", "--stdout", "--list", "--test"]) {
+                act.args.retain(|a| a.option.as_deref() != Some("unpacked"));
                 act.args.iter_mut().filter(|a| a.option.is_none()).for_each(|a| a.role = Role::Read);
             }
         }
@@ -624,7 +702,9 @@ fn finish(mut act: Act) -> Act {
                 act.effects.insert("credential_read");
             }
         }
-        "crontab" if !act.has(&["-l"]) => act.doubt("jobs that are run later"),
+        "crontab" if !act.has(&["-l"]) => {
+            act.effects.insert("persistence");
+        }
         "crontab" => act.unread = None,
         "dpkg" if act.flags.is_empty() => act.doubt("a command of a program that is not known"),
         "psql" | "mysql" | "mariadb" | "sqlite3" | "sqlite" | "duckdb" => {
@@ -659,6 +739,11 @@ fn sent(act: &Act) -> Vec<String> {
             out.push(file.to_owned());
         }
     }
+    // A format is read from a file, and shown; a cookie without a sign is a file's name.
+    out.extend(
+        act.values(&["-w", "--write-out"]).filter_map(|a| a.text.strip_prefix('@').map(str::to_owned)),
+    );
+    out.extend(act.values(&["-b", "--cookie"]).filter(|a| !a.text.contains('=')).map(|a| a.text.clone()));
     for arg in act.values(&["-F", "--form"]) {
         if let Some((_, value)) = arg.text.split_once('=')
             && value.starts_with(['@', '<'])
