@@ -768,8 +768,9 @@ mod tests {
         let hits = |line: &str| {
             let args = crate::json::Json::object([("command", crate::json::Json::str(line))]).canonical();
             let call = call("Bash", &args);
-            let facts = Facts::of(&call, None).unwrap();
-            book.evaluate(RuleSet::Hard, &call, &facts).unwrap()
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let asked = Asked::of(&call, &facts, &[], book.settings()).unwrap();
+            book.evaluate(RuleSet::Hard, &asked).unwrap()
         };
         for line in [
             "git clone https://github.com/ana/shop",
