@@ -55,6 +55,18 @@ fn in_gate(place: &Place<'_>) -> bool {
     place.room == "countersign-gate" && place.within.starts_with("src/")
 }
 
+/// Where nobody can know whether a person is there.
+fn outside_person(place: &Place<'_>) -> bool {
+    // The demo answers itself, in a scratch store that ends with it.
+    let may = match place.room {
+        "countersign" => ["src/person.rs", "src/cli/demo.rs"].contains(&place.within),
+        "countersign-core" => place.within == "src/principal.rs",
+        "countersign-testkit" => true,
+        _ => false,
+    };
+    !may && place.within.starts_with("src/")
+}
+
 fn in_core_or_gate(place: &Place<'_>) -> bool {
     in_core(place) || in_gate(place)
 }
@@ -129,6 +141,13 @@ const BANS: &[Ban] = &[
         holds: in_core_or_gate,
         tests_may: false,
         finds: Finds::Path(&[&["std", "*"], &["std", "self"]]),
+    },
+    Ban {
+        what: "making a person who may decide",
+        remedy: "Only person.rs proves that a person is there; take the Approver that it gives.",
+        holds: outside_person,
+        tests_may: true,
+        finds: Finds::Path(&[&["Approver", "of"]]),
     },
     Ban {
         what: "SQL",

@@ -12,7 +12,9 @@
 mod arrows;
 mod bans;
 mod finding;
+mod fuzz;
 mod needs;
+mod promises;
 mod test;
 mod tokens;
 
@@ -27,10 +29,12 @@ Usage: cargo xtask <command>
 Commands:
   test     everything that must hold before a change lands, in the order that fails soonest
   long     the gateway's tests at full length: 100 000 frames, 25 killed gateways (two minutes)
+  fuzz     the fuzz targets: fuzz [json|shell|paths|policy] [SECONDS], 600 s each by default
   oracle   every line of the effect oracle's corpora, run for real in bubblewrap, with the figures
   needs    install what the tests need and is missing (packages, cargo-deny, the agent client)
-  tidy     arrows and bans together
+  tidy     arrows and bans together, and whether docs/promises.md is true
   arrows   who imports whom, read from every Cargo.toml
+  promises write docs/promises.md: which test shows which promise
   bans     what the sources may not name (clocks and files in core, SQL outside store, ...)
 
 Each command exits 1 when something was found, and says where and what to do.
@@ -43,10 +47,17 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(&root),
         ["long"] => test::long(&root),
+        ["fuzz"] => fuzz::run(&root, None, 600),
+        ["fuzz", only] => fuzz::run(&root, Some(only), 600),
+        ["fuzz", only, seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(&root, Some(only), seconds),
+            Err(_) => Err(anyhow::anyhow!("`{seconds}` is no number of seconds")),
+        },
         ["oracle"] => test::oracle(&root),
         ["needs"] => needs::run(&root),
         ["tidy"] => test::tidy(&root),
         ["arrows"] => finding::report("arrows", arrows::check(&root)),
+        ["promises"] => promises::write(&root),
         ["bans"] => finding::report("bans", bans::check(&root)),
         [] | ["--help" | "-h" | "help", ..] | [_, "--help" | "-h"] => {
             print!("{HELP}");

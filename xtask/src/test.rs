@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{arrows, bans, finding, needs};
+use crate::{arrows, bans, finding, needs, promises};
 
 type Step = (&'static str, fn(&Path) -> Result<()>);
 
@@ -47,10 +47,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `arrows` and `bans` together.
+/// `arrows`, `bans` and `promises` together.
 pub(crate) fn tidy(root: &Path) -> Result<()> {
-    let arrows = arrows::check(root);
-    finding::report("tidy", arrows.and_then(|arrows| Ok([arrows, bans::check(root)?].concat())))
+    let all = [arrows::check(root)?, bans::check(root)?, promises::check(root)?].concat();
+    finding::report("tidy", Ok(all))
 }
 
 fn deny(root: &Path) -> Result<()> {

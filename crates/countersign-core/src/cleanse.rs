@@ -1,17 +1,35 @@
 //! Cleansing: the only way from text of an agent, a tool or a person to text that may leave the house.
 //!
-//! Inside: the catalogue of secret shapes (approvals.md 5.1, gateway.md 7.2), the making visible of control characters
-//! and of those that hide or reorder text (approvals.md 5.6, DECISIONS row 68), and cuts at a length. Order:
-//! secrets on the whole text first, the cut last, so that no cut can hide half a secret from its pattern. Linear-time patterns only. Where it stops: injection classes and exact secret forms come with
-//! the tools that need them.
+//! Inside: what a secret looks like (`catalogue`, `assignment`, `plausible`), where one stands (`index`, `secrets`), also
+//! behind an encoding (`views`); a person's own patterns (`custom`); values that are known exactly (`exact`); what a
+//! server brought back (`reply`); text that gives orders to a model (`injection`); and the making visible of characters
+//! that hide or reorder text (`show`). Order: exact values, then the catalogue, both on the whole text, then
+//! classification, the cut, and control characters last (DECISIONS row 66), so that no cut can hide half a secret from
+//! its pattern. Linear in the text; bounds are of bytes, never of time. Where it stops: nothing here decides what becomes
+//! of a flagged text, that is the gate's.
 
+mod assignment;
+mod catalogue;
+mod custom;
+mod exact;
+mod index;
+pub mod injection;
+mod plausible;
 mod reply;
+mod secrets;
+mod show;
+mod views;
 
+pub use custom::{PatternError, Written, check as check_pattern};
+pub use exact::{Known, TooLarge};
 pub use reply::{Cleansed, Reply, clean_message, clean_reply, redact_arguments};
 
-use regex::Regex;
+use custom::Custom;
+use secrets::{Hit, ScanError};
+use show::{bare, visible};
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 /// Text after cleansing. Made by [`clean`] and its kin in this module and nowhere else:
 ///
@@ -70,173 +88,134 @@ impl<T: AsRef<[u8]>> fmt::Debug for Raw<T> {
     }
 }
 
-/// One shape of secret.
-struct Shape {
-    id: &'static str,
-    /// Cheap test before the pattern runs: one of these must occur, compared in lower case.
-    keywords: &'static [&'static str],
-    pattern: &'static str,
-    /// The part of the match that stays in front of the marker, by capture group 1.
-    keeps_prefix: bool,
-}
-
-const fn shape(id: &'static str, keywords: &'static [&'static str], pattern: &'static str) -> Shape {
-    Shape { id, keywords, pattern, keeps_prefix: false }
-}
-
-const fn after(id: &'static str, keywords: &'static [&'static str], pattern: &'static str) -> Shape {
-    Shape { id, keywords, pattern, keeps_prefix: true }
-}
-
-/// Vendors' prefixes need no word border in front: what stands there may be the rest of a terminal sequence.
-/// Most specific first: PEM, vendors' prefixes, named assignments, connection strings, bearer.
-const CATALOGUE: &[Shape] = &[
-    shape(
-        "PRIVATE_KEY",
-        &["private key"],
-        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
-    ),
-    shape("AWS_KEY", &["akia", "asia", "abia", "acca"], r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)"),
-    after(
-        "AWS_SECRET",
-        &["secretkey", "secret_key", "secretaccess", "secret_access"],
-        r#"(?i)((?:aws_?)?secret_?(?:access_?)?key["']?[\s=:"']{1,8})[A-Za-z0-9/+=]{40}(?-u:\b)"#,
-    ),
-    shape("GITHUB_PAT", &["github_pat_"], r"github_pat_[A-Za-z0-9_]{22,}"),
-    shape("GITHUB_TOKEN", &["ghp_", "gho_", "ghs_", "ghu_", "ghr_"], r"gh[poshur]_[A-Za-z0-9]{36,}"),
-    shape("GITHUB_URL_TOKEN", &["x-access-token"], r"x-access-token:[^@\s]+@"),
-    shape("SLACK_TOKEN", &["xox"], r"xox[baprs]-[A-Za-z0-9-]{10,}"),
-    shape("SLACK_WEBHOOK", &["hooks.slack.com"], r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,}"),
-    shape("ANTHROPIC_KEY", &["sk-ant-"], r"sk-ant-[A-Za-z0-9_-]{32,}"),
-    shape("OPENAI_KEY", &["sk-"], r"(?-u:\b)sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{32,}"),
-    shape("GOOGLE_KEY", &["aiza"], r"AIza[A-Za-z0-9_-]{35}"),
-    shape("STRIPE_KEY", &["sk_", "rk_", "whsec_"], r"(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}"),
-    shape("NPM_TOKEN", &["npm_"], r"npm_[A-Za-z0-9]{36}(?-u:\b)"),
-    shape("PYPI_TOKEN", &["pypi-"], r"pypi-[A-Za-z0-9_-]{50,}"),
-    shape("HF_TOKEN", &["hf_"], r"(?-u:\b)hf_[A-Za-z0-9]{32,}"),
-    shape("JWT", &["eyj"], r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    after("API_KEY", &["api"], r#"(?i)((?-u:\b)api[_-]?key["']?\s{0,4}[:=]\s{0,4}["']?)[A-Za-z0-9_\-]{20,}"#),
-    after("CONNECTION_STRING", &["://"], r"((?-u:\b)[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://[^\s:/@]+:)[^\s@/]+@"),
-    after("BEARER_TOKEN", &["bearer"], r"(?i)((?-u:\b)bearer\s+)[A-Za-z0-9._~+/\-]{20,}=*"),
-];
-
-/// Compiled one by one, when a keyword first asks for it: a hook that lives for milliseconds compiles none or one. The
-/// patterns have no upper bounds, since each counted repetition is that many states to compile, and no Unicode word
-/// borders, which cost as much again.
-static COMPILED: [OnceLock<Option<Regex>>; CATALOGUE.len()] = [const { OnceLock::new() }; CATALOGUE.len()];
-
-fn compiled(index: usize) -> Option<&'static Regex> {
-    let shape = CATALOGUE.get(index)?;
-    COMPILED.get(index)?.get_or_init(|| Regex::new(shape.pattern).ok()).as_ref()
-}
+/// What was taken out of a text: the marker's id and how often.
+pub type Redactions = Vec<(Cow<'static, str>, u32)>;
 
 /// Whole text that stands where a scan could not be made (INV-59).
 const SCREENING_ERROR: &str = "[REDACTED: screening error]";
 
-/// Cleanses a text: secrets replaced, control and hidden characters made visible. Idempotent.
+/// What counts as a secret: the built-in catalogue, and a person's own patterns behind it. The default has none.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    custom: Option<Arc<Custom>>,
+}
+
+impl Catalogue {
+    /// The built-in catalogue alone.
+    pub const BUILT_IN: Catalogue = Catalogue { custom: None };
+
+    /// The built-in catalogue with a person's patterns.
+    pub fn with(patterns: &[Written]) -> Result<Catalogue, PatternError> {
+        Ok(Catalogue { custom: Custom::new(patterns)?.map(Arc::new) })
+    }
+
+    fn find(&self, text: &str) -> Result<Vec<Hit>, ScanError> {
+        secrets::find(text.as_bytes(), self.custom.as_deref())
+    }
+
+    /// The text without its secrets, and what they were; `None` when it has none.
+    fn redact(&self, text: &str) -> Result<Option<(String, Vec<Hit>)>, ScanError> {
+        let hits = self.find(text)?;
+        if hits.is_empty() {
+            return Ok(None);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for hit in &hits {
+            // A place between two halves of a letter cannot be; if it is, nobody knows what was found.
+            out.push_str(text.get(from..hit.range.start).ok_or(ScanError)?);
+            out.push_str(&marker(&hit.id));
+            from = hit.range.end;
+        }
+        out.push_str(text.get(from..).ok_or(ScanError)?);
+        Ok(Some((out, hits)))
+    }
+
+    /// How many secrets a text has.
+    pub fn count(&self, text: &str) -> Option<usize> {
+        self.find(text).ok().map(|hits| hits.len())
+    }
+
+    /// Cleanses a text: secrets replaced, control and hidden characters made visible. Idempotent.
+    pub fn text(&self, text: &str) -> Clean {
+        // What may leave is what a person sees of it: escapes are looked through as they will be shown, too.
+        let shown = visible(text);
+        let Ok(redacted) = self.redact(&shown) else { return Clean(SCREENING_ERROR.to_owned()) };
+        let found = redacted.as_ref().map_or(0, |(_, hits)| hits.len());
+        if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+            // Controls inside a secret would hide it from its pattern. A text that has a secret without them and none
+            // with them is not shown at all: showing it would leak, dropping the controls would hide text from whoever
+            // approves it.
+            if self.find(&bare(text)).map_or(true, |hits| hits.len() > found) {
+                return Clean(SCREENING_ERROR.to_owned());
+            }
+        }
+        Clean(redacted.map_or(shown, |(text, _)| text))
+    }
+
+    /// A text inside the user's or agent's line: cleansed, on one line, at most `max` characters.
+    pub fn line(&self, text: &str, max: usize) -> Clean {
+        Clean(self.text(text).0.replace(['\n', '\t'], " ")).cut(max)
+    }
+
+    /// Cleanses every string of a JSON value, keys included, and gives its canonical text: what approvers and records
+    /// see of a call's arguments.
+    pub fn json(&self, value: &crate::json::Json) -> Clean {
+        Clean(self.value(value).canonical())
+    }
+
+    /// [`Catalogue::json`] as a value, for records that keep arguments as JSON.
+    pub fn value(&self, value: &crate::json::Json) -> crate::json::Json {
+        use crate::json::Json;
+        match value {
+            Json::String(s) => Json::String(self.text(s).0),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.value(item)).collect()),
+            Json::Object(members) => Json::Object(
+                members
+                    .iter()
+                    .map(|(key, value)| {
+                        let mut kept = self.value(value);
+                        if let (Json::String(text), Json::String(new)) = (value, &kept)
+                            && let (true, Some(id)) = (text == new, secrets::member(key, text))
+                        {
+                            kept = Json::String(marker(id));
+                        }
+                        (self.text(key).0, kept)
+                    })
+                    .collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+}
+
+fn marker(id: &str) -> String {
+    format!("[REDACTED-{id}]")
+}
+
+/// Cleanses a text by the built-in catalogue.
 pub fn clean(raw: &Raw<impl AsRef<str>>) -> Clean {
     clean_text(raw.inner().as_ref())
 }
 
 /// [`clean`] for a text that is already at hand as `&str`.
 pub fn clean_text(text: &str) -> Clean {
-    let shown = redact(&visible(text));
-    if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
-        // Controls inside a secret would hide it from its pattern. A text that has a secret without them and none
-        // with them is not shown at all: showing it would leak, dropping the controls would hide text from whoever
-        // approves it.
-        if redact(&bare(text)).matches("[REDACTED-").count() > shown.matches("[REDACTED-").count() {
-            return Clean(SCREENING_ERROR.to_owned());
-        }
-    }
-    Clean(shown)
+    Catalogue::BUILT_IN.text(text)
 }
 
-fn redact(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let mut out = text.to_owned();
-    for (index, shape) in CATALOGUE.iter().enumerate() {
-        if !shape.keywords.iter().any(|k| lower.contains(k)) {
-            continue;
-        }
-        let Some(pattern) = compiled(index) else { return SCREENING_ERROR.to_owned() };
-        let marker = format!("[REDACTED-{}]", shape.id);
-        let replaced = pattern.replace_all(&out, |found: &regex::Captures<'_>| match found.get(1) {
-            Some(kept) if shape.keeps_prefix => format!("{}{marker}", kept.as_str()),
-            _ => marker.clone(),
-        });
-        if let std::borrow::Cow::Owned(changed) = replaced {
-            out = changed;
-        }
-    }
-    out
-}
-
-/// Shows control characters but tab and new-line, bidirectional controls, zero-width and other invisible characters as
-/// `<U+XXXX>`. Nothing is dropped: what a terminal would swallow may be what a person is asked to approve.
-fn visible(text: &str) -> String {
-    if text.bytes().all(|b| matches!(b, b'\t' | b'\n' | 0x20..=0x7e)) {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' | '\n' => out.push(c),
-            c if c.is_control() || hides(c) => out.push_str(&format!("<U+{:04X}>", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// The text as a terminal would leave it: controls and colour sequences gone. Only to be searched, never shown.
-fn bare(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let sequence = c == '\u{9b}' || (c == '\u{1b}' && chars.next_if_eq(&'[').is_some());
-        if sequence {
-            while chars.next_if(|c| !('\u{40}'..='\u{7e}').contains(c)).is_some() {}
-            chars.next();
-        } else if !c.is_control() || matches!(c, '\n' | '\t') {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Characters that show nothing, or change the order in which others show.
-fn hides(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// Cleanses every string of a JSON value, keys included, and gives its canonical text: what approvers and records
-/// see of a call's arguments.
+/// [`Catalogue::json`] of the built-in catalogue.
 pub fn clean_json(value: &crate::json::Json) -> Clean {
-    Clean(clean_value(value).canonical())
+    Catalogue::BUILT_IN.json(value)
 }
 
-/// [`clean_json`] as a value, for records that keep arguments as JSON.
+/// [`Catalogue::value`] of the built-in catalogue.
 pub fn clean_value(value: &crate::json::Json) -> crate::json::Json {
-    use crate::json::Json;
-    match value {
-        Json::String(s) => Json::String(clean_text(s).0),
-        Json::Array(items) => Json::Array(items.iter().map(clean_value).collect()),
-        Json::Object(members) => {
-            Json::Object(members.iter().map(|(k, v)| (clean_text(k).0, clean_value(v))).collect())
-        }
-        other => other.clone(),
-    }
+    Catalogue::BUILT_IN.value(value)
 }
 
-/// A text inside the user's or agent's line: cleansed, on one line, at most `max` characters.
+/// [`Catalogue::line`] of the built-in catalogue.
 pub fn clean_line(text: &str, max: usize) -> Clean {
-    let clean = clean_text(text).0.replace(['\n', '\t'], " ");
-    Clean(clean).cut(max)
+    Catalogue::BUILT_IN.line(text, max)
 }
 
 #[cfg(test)]
@@ -313,6 +292,7 @@ mod tests {
         assert_eq!(clean_text("rm \u{202e}x\u{200b}y").as_str(), "rm <U+202E>x<U+200B>y");
     }
 
+    /// INV-59.
     #[test]
     fn an_escape_inside_a_secret_does_not_save_it() {
         for cut in ["\u{1b}[0m", "\r", "\u{0}"] {
@@ -328,6 +308,55 @@ mod tests {
         assert_eq!(long.as_str().chars().count(), 256);
         assert!(long.as_str().ends_with("..."));
         assert_eq!(clean_text("ab").cut(2).as_str(), "ab");
+    }
+
+    /// P-8: work grows with the text and not with what is in it. The example `content sweep` measures up to 16 MiB.
+    #[test]
+    fn work_is_linear() {
+        let hostile = [
+            "eyJ",
+            "-eyJ",
+            "sk-",
+            "://a:",
+            "password",
+            "token=",
+            "AKIA",
+            "-----BEGIN ",
+            "basic ",
+            "%41",
+            "\\u0041",
+            "ignore ",
+            "ignore all previous ",
+            "A",
+            "aB3",
+            "\0a",
+            "é",
+            "&#65;",
+            "M.aaaaaa.",
+            "bearer ",
+            "not tell ",
+        ];
+        // Time of this thread alone: other tests and other builds do not count.
+        let used = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+        };
+        for part in hostile {
+            let run = |size: usize| {
+                let text: String = part.chars().cycle().take(size).collect();
+                let once = || {
+                    let from = used();
+                    let _ = (Catalogue::BUILT_IN.count(&text), injection::scan(&text));
+                    used() - from
+                };
+                (0..2).map(|_| once()).fold(f64::MAX, f64::min)
+            };
+            let _warm = run(1 << 10);
+            // Sixteen times the text: linear work takes 16 times as long, quadratic 256 times. Between them lies more than
+            // a busy machine makes of the best of several tries.
+            let good = (0..4).any(|_| run(1 << 17) / run(1 << 13) < 64.0);
+            assert!(good, "{part:?}");
+        }
     }
 
     proptest! {

@@ -135,6 +135,25 @@ impl Code {
     }
 }
 
+impl Code {
+    /// Faults of the gate's own, as against those of a call: a hook lets them pass in watch mode (DECISIONS row 28).
+    pub fn is_own_fault(self) -> bool {
+        use Code::*;
+        matches!(
+            self,
+            PolicyError
+                | PolicyTimeout
+                | Internal
+                | StoreUnavailable
+                | AuditUnavailable
+                | Contention
+                | PermitExpired
+                | LogDamaged
+                | LogMissing
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Code;

@@ -94,7 +94,55 @@ impl Glob {
     }
 }
 
+/// Most pairs of items that [`Glob::meets`] looks at.
+const MAX_PAIRS: usize = 100_000;
+
+impl Glob {
+    /// Whether one text could match both patterns. Two classes, and patterns too long to compare, are taken to meet.
+    pub fn meets(&self, other: &Glob) -> bool {
+        let (a, b) = (&self.items, &other.items);
+        if a.len().saturating_mul(b.len()) > MAX_PAIRS {
+            return true;
+        }
+        // Places (i, j) that some text leads to: i items of the one and j of the other are behind it.
+        let mut seen = std::collections::HashSet::new();
+        let mut todo = vec![(0, 0)];
+        while let Some((i, j)) = todo.pop() {
+            if !seen.insert((i, j)) {
+                continue;
+            }
+            match (a.get(i), b.get(j)) {
+                (None, None) => return true,
+                // A star may take nothing, or whatever the other takes.
+                (Some(Item::Star), y) => {
+                    todo.push((i + 1, j));
+                    if y.is_some() {
+                        todo.push((i, j + 1));
+                    }
+                }
+                (x, Some(Item::Star)) => {
+                    todo.push((i, j + 1));
+                    if x.is_some() {
+                        todo.push((i + 1, j));
+                    }
+                }
+                (Some(x), Some(y)) if x.may_be(y) => todo.push((i + 1, j + 1)),
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
 impl Item {
+    /// Whether one character could be taken by both.
+    fn may_be(&self, other: &Item) -> bool {
+        match (self, other) {
+            (Item::Literal(c), item) | (item, Item::Literal(c)) => item.takes(*c),
+            _ => true,
+        }
+    }
+
     fn takes(&self, c: char) -> bool {
         match self {
             Item::Star => false,
@@ -158,7 +206,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn patterns_that_meet() {
+        for (a, b, want) in [
+            (".items[0]", ".env.*", false),
+            (".en?", ".env", true),
+            (".e*", ".env.*", true),
+            ("a*c", "*b", false),
+            ("a*", "*b", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("[a-c]x", "dx", false),
+            ("[a-c]x", "bx", true),
+            ("*a*b*", "x*y", true),
+        ] {
+            assert_eq!(Glob::new(a).meets(&Glob::new(b)), want, "{a} {b}");
+            assert_eq!(Glob::new(b).meets(&Glob::new(a)), want, "{b} {a}");
+        }
+    }
+
     proptest! {
+        /// What matches both is a proof that they meet.
+        #[test]
+        fn a_common_text_is_a_meeting(a in "[ab*?]{0,6}", b in "[ab*?]{0,6}", text in "[ab]{0,5}") {
+            let (a, b) = (Glob::new(&a), Glob::new(&b));
+            prop_assert!(a.meets(&b) || !(a.matches(&text) && b.matches(&text)));
+        }
+
         #[test]
         fn escaped_text_matches_itself_only(text in ".{0,20}", other in ".{0,20}") {
             let glob = Glob::new(&Glob::escape(&text));

@@ -14,7 +14,7 @@ use crate::facts::{FactError, Facts};
 use crate::ids::{ApprovalId, GrantId};
 use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused, Trust};
 use crate::rulebook::settings::{Mode, RuleSettings, ScopeMatch};
-use crate::rulebook::{RuleSet, Rulebook};
+use crate::rulebook::{Asked, RuleSet, Rulebook};
 
 /// Most requests that hold callers of one session at once; further ones are parked.
 pub const MAX_WAITING: u32 = 8;
@@ -201,6 +201,8 @@ pub fn judge(
     match (book.settings().mode, &decided.verdict) {
         (Mode::Enforce, _) | (Mode::Watch, Verdict::Allow) => decided,
         (Mode::Watch, Verdict::Deny(Code::LimitRate | Code::LimitConcurrency)) => decided,
+        // No judgement was made that could be softened.
+        (Mode::Watch, Verdict::Deny(code)) if code.is_fail_closed() => decided,
         (Mode::Watch, Verdict::Deny(_) | Verdict::RequireApproval(_)) => watched(decided, book, ledger),
     }
 }
@@ -221,8 +223,12 @@ fn watched(decided: Judgement, book: &Rulebook, ledger: &Ledger) -> Judgement {
 /// J7 to J14.
 fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) -> Judgement {
     let settings = book.settings();
+    let asked = match Asked::of(call, facts, &ledger.resolved, settings) {
+        Ok(asked) => asked,
+        Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
+    };
     // J7
-    match book.evaluate(RuleSet::Hard, call, facts) {
+    match book.evaluate(RuleSet::Hard, &asked) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
         Ok(hits) if !hits.is_empty() => {
             let reason = told("Hard-deny", &hits, book);
@@ -235,7 +241,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return denied;
     }
     // J9
-    if ledger.joined {
+    if ledger.joined && !knows_more(call, &asked, book, ledger) {
         let reason = Clean::fixed("the client's hook asked about this call and it was allowed");
         let mut allow = Judgement::new(Verdict::Allow, Step::Grant, reason);
         allow.granted = true;
@@ -274,7 +280,7 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return recent(refusal, Step::RecentInput, None);
     }
     // J12
-    let hits = match book.evaluate(RuleSet::Soft, call, facts) {
+    let hits = match book.evaluate(RuleSet::Soft, &asked) {
         Err(e) => return Judgement::refuse(Code::PolicyError, Step::Soft, clean_line(&e.to_string(), 300)),
         Ok(hits) => hits,
     };
@@ -313,6 +319,24 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     }
     // J14
     gate(call, facts, book, ledger, left)
+}
+
+/// Whether a rule asks about the call because of what only the gateway knows of its server: tiers and what arguments
+/// are. The client's hook could not ask about that.
+fn knows_more(call: &ToolCall, asked: &Asked, book: &Rulebook, ledger: &Ledger) -> bool {
+    if call.served().is_none_or(|served| served.tier.is_none() && served.roles.is_empty()) {
+        return false;
+    }
+    let mut parts = call.parts().clone();
+    parts.served = None;
+    let Ok(plain) = ToolCall::new(parts) else { return true };
+    let settings = book.settings();
+    let Ok(less) = Facts::of(&plain, &settings.ground) else { return true };
+    let Ok(before) = Asked::of(&plain, &less, &ledger.resolved, settings) else { return true };
+    match (book.evaluate(RuleSet::Soft, asked), book.evaluate(RuleSet::Soft, &before)) {
+        (Ok(all), Ok(seen)) => all.iter().any(|rule| !seen.contains(rule)),
+        _ => true,
+    }
 }
 
 fn halted(halt: &Halt) -> Option<Judgement> {
@@ -394,12 +418,15 @@ fn blocked(facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Ju
         let hit = |patterns: &[PathPattern]| {
             patterns.iter().find(|p| forms.iter().any(|form| meets(p, form))).map(|p| p.text().to_owned())
         };
-        if hit(&settings.protected).is_some() {
+        if hit(&settings.own).is_some() {
             return Some(refuse_path(
                 path,
                 "write_gate_config",
                 "belongs to countersign or to a client's settings",
             ));
+        }
+        if let Some(pattern) = hit(&settings.protected) {
+            return Some(refuse_path(path, "protected_path", &format!("is protected by `{pattern}`")));
         }
         if let Some(pattern) = hit(&settings.blocked) {
             return Some(refuse_path(path, "blocked_path", &format!("is blocked by `{pattern}`")));

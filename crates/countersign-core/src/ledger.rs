@@ -505,7 +505,9 @@ pub struct Outcome {
     /// Size of the result in bytes.
     pub bytes: i64,
     /// What was taken out of the result: id of the shape and how often.
-    pub redactions: Vec<(&'static str, u32)>,
+    pub redactions: crate::cleanse::Redactions,
+    /// Orders to a model that the result holds.
+    pub injection: Option<crate::cleanse::injection::Finding>,
 }
 
 /// How an executed call ended.

@@ -14,6 +14,11 @@ pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Longest id and method name, in bytes: they are kept while a call runs, and recorded.
 const MAX_NAME_BYTES: usize = 1_024;
 
+/// Members of a message, and members of a client's parameters that are looked at here.
+const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+const PARAMETERS: &[&str] =
+    &["name", "arguments", "uri", "ref", "cursor", "requestId", "progressToken", "_meta"];
+
 /// One message, with the places of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -71,7 +76,15 @@ impl Message {
             });
             return Err(Malformed { id, ..Malformed::json(&e) });
         }
-        Message::read(text.to_owned())
+        let message = Message::read(text.to_owned())?;
+        if let Some(params) = message.params()
+            && let Ok(Some(members)) = scan::members(params)
+            && let Some(key) = lookalike(&members, PARAMETERS)
+        {
+            let why = format!("`params` has a member that some take for `{key}`");
+            return Err(Malformed::shape(why, message.id()));
+        }
+        Ok(message)
     }
 
     /// Walks a server's message.
@@ -106,10 +119,13 @@ impl Message {
         let (id, twice) = find("id");
         let known = id.as_ref().map(at).filter(|id| is_id(id) && !twice);
         // Two readers of one of these would see two messages.
-        for key in ["jsonrpc", "id", "method", "params", "result", "error"] {
+        for key in ENVELOPE {
             if find(key).1 {
                 return Err(Malformed::shape(format!("`{key}` occurs twice"), known));
             }
+        }
+        if let Some(key) = lookalike(&parts, ENVELOPE) {
+            return Err(Malformed::shape(format!("a member that some take for `{key}`"), known));
         }
         if find("jsonrpc").0.as_ref().map(at) != Some("\"2.0\"") {
             return Err(Malformed::shape("`jsonrpc` is not \"2.0\"", known));
@@ -248,6 +264,17 @@ impl AsRef<[u8]> for Message {
     }
 }
 
+/// The name that a member has for readers which do not tell cases apart, and not for us. Go's are of that kind, and take
+/// the last of such members.
+fn lookalike<'a>(members: &scan::Members, names: &[&'a str]) -> Option<&'a str> {
+    // The two characters beyond ASCII that fold into it.
+    let fold = |text: &str| text.replace('\u{17f}', "s").replace('\u{212a}', "k").to_ascii_lowercase();
+    members.iter().find_map(|(key, _)| {
+        let folded = fold(key);
+        names.iter().find(|name| *key != **name && folded == fold(name)).copied()
+    })
+}
+
 /// A string or a number, short enough to keep.
 fn is_id(token: &str) -> bool {
     token.len() <= MAX_NAME_BYTES && token.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
@@ -312,6 +339,9 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":5}"#, -32600, Some("1")),
             (r#"{"jsonrpc":"2.0","id":1}"#, -32600, Some("1")),
             (r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#, -32600, Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#, -32600, Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","param\u017f":{}}"#, -32600, Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"Name":"x"}}"#, -32600, Some("1")),
         ] {
             let bad = client(text).unwrap_err();
             assert_eq!((bad.code, bad.id.as_deref()), (code, id), "{text}");
@@ -327,5 +357,7 @@ mod tests {
         let m = Message::from_server(text.as_bytes()).unwrap();
         assert_eq!(m.result(), Some(r#"{"n":1e400,"s":"\ud800","k":1,"k":2}"#));
         assert!(Message::from_server(br#"{"jsonrpc":"2.0","id":1,"result":{},"result":{}}"#).is_err());
+        assert!(Message::from_server(br#"{"jsonrpc":"2.0","method":"notifications/x","ID":1}"#).is_err());
+        assert!(Message::from_server(br#"{"jsonrpc":"2.0","id":1,"result":{"ID":1}}"#).is_ok());
     }
 }

@@ -284,14 +284,15 @@ impl Gate {
         let row = self.store.approval(id).await?.ok_or(DecideError::NotFound)?;
         let scope = Scope::parse_answer(scope, &row.request.tool)?;
         self.check(&row, &by)?;
-        let settings = self.rulebook().map(|b| b.settings());
+        let book = self.book();
+        let settings = book.rulebook().map(|b| b.settings());
         let widest = settings.map_or("all_session", |s| s.max_scope.as_str());
         if Scope::width(scope.kind()) > Scope::width(widest) {
             return Err(DeskError::TooWide(scope.kind().to_owned(), widest.to_owned()));
         }
         let mut rule_digest = None;
         if let Scope::Rule(rule) = &scope {
-            let known = self.rulebook().and_then(|b| b.rule(rule));
+            let known = book.rulebook().and_then(|b| b.rule(rule));
             let soft = known.filter(|r| r.set == countersign_core::rulebook::RuleSet::Soft);
             let Some(rule) = soft else { return Err(DeskError::NoRule(rule.clone(), id.to_string())) };
             rule_digest = Some(rule.text_digest);
@@ -342,7 +343,8 @@ impl Gate {
         via: Via,
         rule_digest: Option<countersign_core::digest::Digest>,
     ) -> Decision {
-        let settings = self.rulebook().map(|b| b.settings());
+        let book = self.book();
+        let settings = book.rulebook().map(|b| b.settings());
         Decision {
             approval_id,
             answer,

@@ -7,40 +7,67 @@
 use crate::desk::{self, Waited};
 use crate::permit::Permit;
 use crate::seams::{
-    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, PerformError, Store, StoreError,
+    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, PerformError, RuleSource, Store, StoreError,
 };
 use crate::told;
 use async_trait::async_trait;
 use countersign_core::approval::scope::Scope;
 use countersign_core::approval::{Status, Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
-use countersign_core::cleanse::{Clean, Reply, clean_line, clean_reply};
+use countersign_core::cleanse::injection::Finding;
+use countersign_core::cleanse::{Catalogue, Clean, Reply, clean_line};
 use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
 use countersign_core::event::{Draft, Event, int, text, word};
-use countersign_core::facts::{FactError, Facts};
+use countersign_core::facts::ground::Ground;
+use countersign_core::facts::tools::Tier;
+use countersign_core::facts::{FactError, Facts, tools};
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
 use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
 use countersign_core::ledger::{
-    AgentProcess, Approval, CallKey, CallOutcome, CallRow, Change, HoldEnd, Ledger, NewRequest, Op, OpenTask,
-    Outcome,
+    AgentProcess, Approval, CallKey, CallOutcome, CallRow, Change, Halt, HoldEnd, Ledger, NewRequest, Op,
+    OpenTask, Outcome,
 };
+use countersign_core::rulebook::settings::RuleSettings;
 use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_core::time::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A moved ledger is judged again this often, then the call is refused.
 const MAX_ROUNDS: usize = 3;
 
 /// The rulebook in force, or why there is none.
+#[derive(Clone)]
 pub enum Book {
     /// It loaded and is accepted.
     InForce(Arc<Rulebook>),
     /// Every call is refused with this reason.
     Invalid(Clean),
+}
+
+impl Book {
+    /// The rulebook, if one is in force.
+    pub fn rulebook(&self) -> Option<&Rulebook> {
+        match self {
+            Book::InForce(book) => Some(book),
+            Book::Invalid(_) => None,
+        }
+    }
+
+    fn settings(&self) -> Option<&RuleSettings> {
+        self.rulebook().map(Rulebook::settings)
+    }
+}
+
+/// A call with the rules that are in force for it and the facts that these are asked about: one of each from the read
+/// to the write, whatever changes meanwhile.
+struct Basis<'a> {
+    call: &'a ToolCall,
+    book: Book,
+    facts: Result<Facts, FactError>,
 }
 
 /// How much of a call's arguments the log keeps.
@@ -114,6 +141,8 @@ pub struct Performed {
     pub outcome: CallOutcome,
     /// What may go out; the code when it is withheld.
     pub result: Result<Given, Code>,
+    /// How many rules for orders to a model its result matched.
+    pub patterns: usize,
 }
 
 /// A result that may go out.
@@ -181,17 +210,11 @@ pub struct Answered {
 pub struct Gate {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    book: Book,
+    book: RwLock<Book>,
+    rules: Option<Arc<dyn RuleSource>>,
     mac: MacKey,
     capture: Capture,
     owner: String,
-}
-
-/// The server's own name of the tool.
-pub fn server_tool(tool: &str, server: &str) -> String {
-    let bare =
-        tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
-    bare.unwrap_or(tool).to_owned()
 }
 
 /// How a call is asked for.
@@ -229,8 +252,7 @@ struct Back {
 
 /// Everything a round knows when it puts its change together.
 struct Seen<'a> {
-    call: &'a ToolCall,
-    facts: &'a Result<Facts, FactError>,
+    basis: &'a Basis<'a>,
     ledger: &'a Ledger,
     judgement: &'a Judgement,
     held: Option<Back>,
@@ -247,20 +269,47 @@ impl Gate {
         capture: Capture,
         owner: String,
     ) -> Gate {
-        Gate { store, clock, book, mac, capture, owner }
+        Gate { store, clock, book: RwLock::new(book), rules: None, mac, capture, owner }
+    }
+
+    /// Lets the gate ask for newer rules before it judges a call: for processes that live longer than the rules.
+    pub fn following(mut self, rules: Arc<dyn RuleSource>) -> Gate {
+        self.rules = Some(rules);
+        self
     }
 
     /// What stops everything right now.
-    pub async fn halt(&self) -> Result<countersign_core::ledger::Halt, StoreError> {
+    pub async fn halt(&self) -> Result<Halt, StoreError> {
         self.store.halt().await
     }
 
     /// The rulebook in force.
-    pub fn rulebook(&self) -> Option<&Rulebook> {
-        match &self.book {
+    pub fn rulebook(&self) -> Option<Arc<Rulebook>> {
+        match self.book() {
             Book::InForce(book) => Some(book),
             Book::Invalid(_) => None,
         }
+    }
+
+    pub(crate) fn book(&self) -> Book {
+        self.book.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn newest_book(&self) -> Book {
+        if let Some(rules) = &self.rules
+            && let Some(newer) = rules.newer().await
+        {
+            *self.book.write().unwrap_or_else(PoisonError::into_inner) = newer;
+        }
+        self.book()
+    }
+
+    fn basis<'a>(&self, call: &'a ToolCall, book: Book) -> Basis<'a> {
+        let facts = match book.settings() {
+            Some(settings) => Facts::of(call, &settings.ground),
+            None => Facts::of(call, &Ground::default()),
+        };
+        Basis { call, book, facts }
     }
 
     /// Decides a call that its client will perform, holding the caller as patience allows. `agent` is the process the
@@ -304,17 +353,20 @@ impl Gate {
         // S7: cleanse, record, answer; a result whose outcome has no record stays inside.
         let max_bytes = self.rulebook().map_or(DEFAULT_RESULT_BYTES, |b| b.settings().result_bytes);
         let mut redactions = Vec::new();
+        let mut injection = None;
         let (outcome, code, result) = match &performed {
             Ok(raw) => {
-                let cleansed = clean_reply(raw, max_bytes);
+                let cleansed = self.catalogue().reply(raw, max_bytes);
+                injection = cleansed.orders.classify(Some(self.tier(call)));
                 redactions = cleansed.redactions;
                 let given = match raw.inner() {
                     Reply::Text(_) => Given::Text(cleansed.text),
                     Reply::Message(_) => Given::Message(cleansed.text),
                 };
-                match cleansed.failed {
-                    true => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
-                    false => (CallOutcome::Ok, None, Ok(given)),
+                match (injection.as_ref().and_then(|found| self.keeps_back(found)), cleansed.failed) {
+                    (Some(code), _) => (CallOutcome::Withheld, Some(code), Err(code)),
+                    (None, true) => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
+                    (None, false) => (CallOutcome::Ok, None, Ok(given)),
                 }
             }
             Err(PerformError::Failed(why)) => {
@@ -333,13 +385,34 @@ impl Gate {
         };
         let bytes = performed.as_ref().map_or(0, |raw| raw.inner().as_ref().len());
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let ended = Outcome { outcome, code, duration_ms, bytes, redactions };
+        let patterns = injection.as_ref().map_or(0, |found| found.matched_patterns.len());
+        let ended = Outcome { outcome, code, duration_ms, bytes, redactions, injection };
         let recorded = self.store.observe(&CallRef::Id(call.id()), ended).await;
         let result = match recorded {
             Ok(Some(_)) => result,
             Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
         };
-        (answered, Some(Performed { outcome, result }))
+        (answered, Some(Performed { outcome, result, patterns }))
+    }
+
+    /// What counts as a secret here.
+    pub fn catalogue(&self) -> Catalogue {
+        self.rulebook().map_or(Catalogue::BUILT_IN, |book| book.settings().catalogue.clone())
+    }
+
+    /// The code with which a flagged result is kept back. Where rules only watch, it passes and is recorded.
+    pub fn keeps_back(&self, found: &Finding) -> Option<Code> {
+        let book = self.rulebook();
+        let settings = book.as_ref().map(|book| book.settings());
+        if settings.is_some_and(|s| s.mode == countersign_core::rulebook::settings::Mode::Watch) {
+            return None;
+        }
+        settings.map(|s| s.injection).unwrap_or_default().of(found)
+    }
+
+    fn tier(&self, call: &ToolCall) -> Tier {
+        // Facts that cannot be had leave the tier unknown, which counts as reading: one match is enough.
+        self.basis(call, self.book()).facts.map_or(Tier::Read, |facts| facts.tier)
     }
 
     /// The end of a call that its client performed. `false` when no such call is open.
@@ -363,9 +436,9 @@ impl Gate {
     pub async fn granted(&self, call: &ToolCall) -> Result<bool, StoreError> {
         let Some(book) = self.rulebook() else { return Ok(false) };
         let settings = book.settings();
-        let facts = Facts::of(call, settings.home.as_deref());
-        let ledger = self.store.ledger(&self.key(call, &facts)).await?;
-        let judged = self.judged(call, &facts, &ledger);
+        let basis = self.basis(call, Book::InForce(Arc::clone(&book)));
+        let ledger = self.store.ledger(&self.key(&basis)).await?;
+        let judged = self.judged(&basis, &ledger);
         // A yes that is not spent yet belongs to a call that the hook has not seen.
         if matches!(judged.verdict, Verdict::Deny(_)) || judged.spend.is_some() {
             return Ok(false);
@@ -451,11 +524,10 @@ impl Gate {
     async fn walk(&self, call: &ToolCall, by: &Asking<'_>) -> (Answered, Option<Permit>) {
         let patience = by.patience;
         let started = self.clock.elapsed();
-        let home = self.rulebook().and_then(|b| b.settings().home.as_deref());
-        let facts = Facts::of(call, home);
         let mut held: Option<Back> = None;
         loop {
-            let round = self.round(call, &facts, held, by).await;
+            let basis = self.basis(call, self.newest_book().await);
+            let round = self.round(&basis, held, by).await;
             let (answered, approval_id, expires_at, now, wait) = match round {
                 Round::Done(answered, permit) => return (answered, permit),
                 Round::Ask { answered, approval_id, expires_at, now, wait } => {
@@ -479,7 +551,7 @@ impl Gate {
                 Waited::Moved => continue,
                 Waited::Ended(end) => *end,
             };
-            match self.leave(call, &facts, &answered, approval_id, end).await {
+            match self.leave(&basis, &answered, approval_id, end).await {
                 Some(answered) => return (answered, None),
                 // The answer landed while the caller was leaving: it counts.
                 None => held = Some(Back { approval_id, late: true }),
@@ -495,23 +567,18 @@ impl Gate {
         Duration::from_secs(hold.unsigned_abs())
     }
 
-    async fn round(
-        &self,
-        call: &ToolCall,
-        facts: &Result<Facts, FactError>,
-        held: Option<Back>,
-        by: &Asking<'_>,
-    ) -> Round {
+    async fn round(&self, basis: &Basis<'_>, held: Option<Back>, by: &Asking<'_>) -> Round {
+        let call = basis.call;
         let patience = by.patience;
         for _ in 0..MAX_ROUNDS {
             // S3: one read.
-            let key = self.key(call, facts);
+            let key = self.key(basis);
             let ledger = match self.store.ledger(&key).await {
                 Ok(ledger) => ledger,
-                Err(e) => return self.fault(call, e.code(), &e.to_string()),
+                Err(e) => return self.blind(call, &e).await,
             };
             // J, and S4: judged in time.
-            let mut judgement = self.judged(call, facts, &ledger);
+            let mut judgement = self.judged(basis, &ledger);
             if let Some(hand) = by.hand
                 && !matches!(judgement.verdict, Verdict::Deny(_))
                 && let Err(unready) = hand.ready(call).await
@@ -524,13 +591,17 @@ impl Gate {
                 return self.fault(call, Code::Internal, "the caller went away before its yes was used");
             }
             // S5: one write.
-            let seen = Seen { call, facts, ledger: &ledger, judgement: &judgement, held, patience };
+            let seen = Seen { basis, ledger: &ledger, judgement: &judgement, held, patience };
             let (change, asked) = self.change(seen, key, by.agent.clone());
             let committed = match self.store.commit(change).await {
                 Ok(committed) => committed,
                 Err(CommitError::Moved) => continue,
                 Err(CommitError::Limit(code)) => {
-                    return self.late_limit(call, facts, &ledger, code).await;
+                    return self.late_limit(basis, &ledger, code).await;
+                }
+                // A refusal stands without its record: nothing runs, not even where faults pass.
+                Err(CommitError::Store(_)) if matches!(judgement.verdict, Verdict::Deny(_)) => {
+                    return Round::Done(self.answered(call, &judgement), None);
                 }
                 Err(CommitError::Store(e)) => return self.fault(call, e.code(), &e.to_string()),
             };
@@ -557,7 +628,8 @@ impl Gate {
         self.fault(call, Code::Contention, "the state moved three times while this call was judged")
     }
 
-    fn key(&self, call: &ToolCall, facts: &Result<Facts, FactError>) -> CallKey {
+    fn key(&self, basis: &Basis<'_>) -> CallKey {
+        let Basis { call, book, facts } = basis;
         let parts = call.parts();
         let mut paths: Vec<String> =
             facts.iter().flat_map(|f| &f.paths).flat_map(|p| [p.path.clone(), p.spelled.clone()]).collect();
@@ -569,20 +641,19 @@ impl Gate {
             tool: call.tool().to_owned(),
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
-            server: call.served().map(|s| (s.server.clone(), server_tool(call.tool(), &s.server))),
+            server: call.served().map(|s| (s.server.clone(), tools::bare(call.tool(), &s.server))),
             joins: call.served().and_then(|s| s.joins),
-            rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
+            rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
-            counted: self
-                .rulebook()
-                .is_some_and(|b| b.settings().calls_per_minute > 0 || b.settings().max_concurrent_calls > 0),
+            counted: book.settings().is_some_and(|s| s.calls_per_minute > 0 || s.max_concurrent_calls > 0),
         }
     }
 
     /// The judge, with everything that could end otherwise than in a verdict turned into a refusal.
-    fn judged(&self, call: &ToolCall, facts: &Result<Facts, FactError>, ledger: &Ledger) -> Judgement {
+    fn judged(&self, basis: &Basis<'_>, ledger: &Ledger) -> Judgement {
+        let Basis { call, book, facts } = basis;
         let deny = |code, why: &str| Judgement::refuse(code, Step::Trust, clean_line(why, 400));
-        let book = match &self.book {
+        let book = match book {
             Book::InForce(book) => book,
             Book::Invalid(why) => return judge(call, facts, Rules::Invalid(why), ledger),
         };
@@ -612,8 +683,9 @@ impl Gate {
         key: CallKey,
         agent: Option<AgentProcess>,
     ) -> (Change, Option<ApprovalId>) {
-        let Seen { call, facts, ledger, judgement, held, patience } = seen;
-        let settings = self.rulebook().map(Rulebook::settings);
+        let Seen { basis, ledger, judgement, held, patience } = seen;
+        let Basis { call, book, .. } = basis;
+        let settings = book.settings();
         let task_id = ledger.task.as_ref().map(|t| t.task_id);
         let mut change = Change {
             open_task: Some(OpenTask {
@@ -624,7 +696,7 @@ impl Gate {
             }),
             ..Change::default()
         };
-        if let Some(book) = self.rulebook()
+        if let Some(book) = book.rulebook()
             && !ledger.rulebook_known
             && judgement.verdict != Verdict::Deny(Code::PolicyInvalid)
         {
@@ -660,7 +732,7 @@ impl Gate {
             }
             Verdict::RequireApproval(terms) => {
                 decision = "pending";
-                let (request, id) = self.request(call, facts, judgement, terms, settings);
+                let (request, id) = self.request(basis, judgement, terms);
                 asked = Some(id);
                 if terms.attach.is_none() {
                     change.drafts.push(told::requested(&request));
@@ -679,7 +751,7 @@ impl Gate {
                 change.drafts.push(told::late_win(call, back.approval_id, &judgement.verdict));
             }
         }
-        change.drafts.push(self.judged_draft(call, facts, judgement, decision, asked).task(task_id));
+        change.drafts.push(self.judged_draft(basis, judgement, decision, asked).task(task_id));
         change.guard = Some((key, ledger.version));
         (change, asked)
     }
@@ -697,16 +769,10 @@ impl Gate {
         }
     }
 
-    fn request(
-        &self,
-        call: &ToolCall,
-        facts: &Result<Facts, FactError>,
-        judgement: &Judgement,
-        terms: &Terms,
-        settings: Option<&countersign_core::rulebook::settings::RuleSettings>,
-    ) -> (NewRequest, ApprovalId) {
+    fn request(&self, basis: &Basis<'_>, judgement: &Judgement, terms: &Terms) -> (NewRequest, ApprovalId) {
+        let Basis { call, book, facts } = basis;
         let approval_id = terms.attach.unwrap_or_else(|| ApprovalId(self.clock.fresh_id()));
-        let display = countersign_core::cleanse::clean_json(call.args());
+        let display = self.catalogue().json(call.args());
         let shell = facts.as_ref().is_ok_and(|f| f.shell.is_some());
         let request = NewRequest {
             approval_id,
@@ -719,7 +785,7 @@ impl Gate {
             cwd: call.parts().cwd.as_deref().filter(|_| shell).map(|c| clean_line(c, 1_024)),
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
-            rulebook_digest: self.rulebook().map_or(call.call_digest(), Rulebook::digest),
+            rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             reason: judgement.reason.clone(),
             severity: terms.severity,
             rules: judgement.rules.clone(),
@@ -727,7 +793,7 @@ impl Gate {
             wait: terms.wait,
             exact: terms.exact.clone(),
             owner: self.owner.clone(),
-            repo: settings.map(|s| s.repo.clone()).filter(|r| !r.is_empty()),
+            repo: book.settings().map(|s| s.repo.clone()).filter(|r| !r.is_empty()),
         };
         (request, approval_id)
     }
@@ -735,19 +801,19 @@ impl Gate {
     /// The caller goes away without a yes. `None` when the row moved meanwhile.
     async fn leave(
         &self,
-        call: &ToolCall,
-        facts: &Result<Facts, FactError>,
+        basis: &Basis<'_>,
         asked: &Answered,
         approval_id: ApprovalId,
         end: desk::End,
     ) -> Option<Answered> {
+        let call = basis.call;
         let step = Step::Gate;
         let mut drafts = Vec::new();
         // That a person is needed was recorded when the question was opened or met; only an end is news (P-1).
         if end.pending.is_none() {
             let mut judgement = Judgement::refuse(end.code, step, end.reason.clone());
             judgement.rules = asked.rules.clone();
-            drafts.push(self.judged_draft(call, facts, &judgement, "refused", Some(approval_id)));
+            drafts.push(self.judged_draft(basis, &judgement, "refused", Some(approval_id)));
         }
         drafts.extend(end.event.map(|(event, keys)| {
             Draft::new(
@@ -763,7 +829,7 @@ impl Gate {
             session,
             fresh: TaskId(self.clock.fresh_id()),
             owner: self.owner.clone(),
-            gate_cap: self.rulebook().map_or(50, |b| b.settings().cap),
+            gate_cap: basis.book.settings().map_or(50, |s| s.cap),
         });
         let nothing = end.how.is_none() && drafts.is_empty();
         let change = Change { guard: None, open_task, ops, drafts };
@@ -784,20 +850,27 @@ impl Gate {
     }
 
     /// A counted limit was reached between the read and the write.
-    async fn late_limit(
-        &self,
-        call: &ToolCall,
-        facts: &Result<Facts, FactError>,
-        ledger: &Ledger,
-        code: Code,
-    ) -> Round {
+    async fn late_limit(&self, basis: &Basis<'_>, ledger: &Ledger, code: Code) -> Round {
+        let call = basis.call;
         let reason = Clean::fixed("a limit was reached while this call was judged");
         let judgement = Judgement::refuse(code, Step::Commit, reason);
         let task_id = ledger.task.as_ref().map(|t| t.task_id);
-        let draft = self.judged_draft(call, facts, &judgement, "refused", None).task(task_id);
+        let draft = self.judged_draft(basis, &judgement, "refused", None).task(task_id);
         match self.store.note(draft).await {
             Ok(_) => Round::Done(self.answered(call, &judgement), None),
             Err(e) => self.fault(call, e.code(), &e.to_string()),
+        }
+    }
+
+    /// The store cannot be read. A halt that can be seen without it is the answer that no mode softens.
+    async fn blind(&self, call: &ToolCall, e: &StoreError) -> Round {
+        match self.store.halt().await {
+            Ok(Halt::Present { reason }) => {
+                let why = clean_line(&format!("everything is halted: {reason}"), 300);
+                let judgement = Judgement::refuse(Code::Halted, Step::Halt, why);
+                Round::Done(self.answered(call, &judgement), None)
+            }
+            _ => self.fault(call, e.code(), &e.to_string()),
         }
     }
 
@@ -827,15 +900,15 @@ impl Gate {
     /// The record of a judgement: one for a refused call, the one before the outcome for a permitted call.
     fn judged_draft(
         &self,
-        call: &ToolCall,
-        facts: &Result<Facts, FactError>,
+        basis: &Basis<'_>,
         judgement: &Judgement,
         decision: &'static str,
         approval: Option<ApprovalId>,
     ) -> Draft {
+        let Basis { call, book, facts } = basis;
         let parts = call.parts();
         let canonical = call.args().canonical();
-        let preview = || countersign_core::cleanse::clean_json(call.args()).cut(CAPTURE_CHARS);
+        let preview = || self.catalogue().json(call.args()).cut(CAPTURE_CHARS);
         let code = match &judgement.verdict {
             Verdict::Deny(code) => word(code.as_str()),
             Verdict::Allow | Verdict::RequireApproval(_) => None,
@@ -857,7 +930,12 @@ impl Gate {
                 ("principal", text(&clean_line(&parts.principal.id(), 256))),
                 ("agent_id", parts.agent_id.as_ref().and_then(|a| text(&clean_line(a, 128)))),
                 ("tool_name", text(&clean_line(call.tool(), 200))),
+                ("cwd", parts.cwd.as_ref().and_then(|cwd| text(&clean_line(cwd, 4_096)))),
                 ("tier", facts.as_ref().ok().and_then(|f| word(f.tier.as_str()))),
+                (
+                    "tier_because",
+                    facts.as_ref().ok().and_then(|f| text(&clean_line(f.tier_because.as_deref()?, 300))),
+                ),
                 ("verdict", word(judgement.verdict.as_str())),
                 ("decision", word(decision)),
                 ("code", code),
@@ -867,7 +945,7 @@ impl Gate {
                 ("matching_rule_ids", Some(Json::strings(&judgement.rules))),
                 ("args_mac", word(self.mac.mac("countersign-args-v1", canonical.as_bytes()))),
                 ("args_bytes", int(i64::try_from(canonical.len()).unwrap_or(i64::MAX))),
-                ("rulebook_digest", self.rulebook().and_then(|b| word(b.digest()))),
+                ("rulebook_digest", book.rulebook().and_then(|b| word(b.digest()))),
                 ("would", would),
                 ("server", call.served().and_then(|s| word(&s.server))),
                 ("joins", call.served().and_then(|s| s.joins).and_then(word)),

@@ -4,6 +4,7 @@
 //! boxed: nothing beside the cost of the IO, and no generics reach the doors. Not seams: the policy engine, the
 //! audit log (a table of the store), metrics, configuration, caches.
 
+use crate::gate::Book;
 use crate::permit::{Pass, Permit};
 use async_trait::async_trait;
 use countersign_core::call::{HostCall, Session, ToolCall};
@@ -374,6 +375,14 @@ pub enum Authority<'a> {
     Lease(&'a str),
     /// The registry entry of a child being started.
     Registry(&'a str),
+}
+
+/// Where newer rules come from, for processes that live longer than the rules do.
+#[async_trait]
+pub trait RuleSource: Send + Sync {
+    /// What is in force from now on, if that changed since it was asked last. It is asked before every judgement, so
+    /// the common answer has to be cheap.
+    async fn newer(&self) -> Option<Book>;
 }
 
 /// Where secrets come from.

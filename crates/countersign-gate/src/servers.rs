@@ -8,7 +8,8 @@
 use crate::gate::Gate;
 use crate::permit::Pass;
 use crate::seams::{PerformError, Pin, PinChange, PinKind, Servers, StoreError};
-use countersign_core::cleanse::{Clean, Raw, clean_line, clean_message};
+use countersign_core::cleanse::injection::{self, Finding};
+use countersign_core::cleanse::{Clean, Raw, clean_line};
 use countersign_core::digest::Digest;
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::ledger::Halt;
@@ -44,6 +45,23 @@ pub enum CarryError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Why a listing was not fetched to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// A page could not be asked for.
+    #[error(transparent)]
+    Carry(#[from] CarryError),
+    /// A page was no result that can be read.
+    #[error("the listing cannot be read: {0}")]
+    Unreadable(String),
+    /// It goes on and on.
+    #[error("the listing has more than {MAX_PAGES} pages")]
+    Endless,
+}
+
+/// Most pages of a listing that are fetched.
+const MAX_PAGES: usize = 100;
 
 /// A server as it is started.
 #[derive(Clone, Debug)]
@@ -109,9 +127,35 @@ impl Gate {
         Ok(answer.map(|raw| self.heard(&raw)))
     }
 
+    /// Fetches a listing page by page. `page` takes a page's result, and gives the cursor of the next as it was written.
+    pub async fn pages(
+        &self,
+        server: &str,
+        method: &str,
+        servers: &dyn Servers,
+        mut page: impl FnMut(&str) -> Result<Option<String>, String>,
+    ) -> Result<(), PagesError> {
+        let mut params = String::new();
+        for _ in 0..MAX_PAGES {
+            let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"{method}\"{params}}}");
+            let read = |text: &str| {
+                Message::from_server(text.as_bytes()).map_err(|e| PagesError::Unreadable(e.to_string()))
+            };
+            let answer = self.carry(server, &read(&text)?, servers).await?;
+            let answer = answer.ok_or_else(|| PagesError::Unreadable("it has no answer".to_owned()))?;
+            let answer = read(answer.as_str())?;
+            let result = answer.result().ok_or_else(|| PagesError::Unreadable("an error".to_owned()))?;
+            match page(result).map_err(PagesError::Unreadable)? {
+                Some(next) => params = format!(",\"params\":{{\"cursor\":{next}}}"),
+                None => return Ok(()),
+            }
+        }
+        Err(PagesError::Endless)
+    }
+
     /// Cleanses what a server said by itself.
     pub fn heard(&self, message: &Raw<Message>) -> Clean {
-        clean_message(message.inner().text())
+        self.catalogue().message(message.inner().text())
     }
 
     /// Takes note of everything a server lists, and says what of it may be seen. What changed since it was accepted is
@@ -126,6 +170,12 @@ impl Gate {
         };
         if !fits && !launch.typed {
             surface.hidden = surface.tools.keys().cloned().collect();
+            return Ok(surface);
+        }
+        // A quarantine is ended by a person, not by a command line that somebody else wrote under the same name.
+        if !fits && self.store.pin(PinKind::Drift, name).await?.is_some() {
+            surface.hidden = surface.tools.keys().cloned().collect();
+            surface.quarantined = true;
             return Ok(surface);
         }
         if !fits {
@@ -165,11 +215,17 @@ impl Gate {
                         ("change", word(change)),
                         ("old_digest", accepted.get(tool).and_then(word)),
                         ("new_digest", now.and_then(|t| word(t.digest))),
+                        ("injection", now.and_then(|t| orders(&t.text)).map(|found| found.record())),
                     ],
                 ));
                 pins.push(PinChange { kind: PinKind::Drift, name: key, pin: Some(pin) });
             }
         }
+        // What was shown in between and is no more is nothing that a person could accept.
+        let prefix = format!("{name}/");
+        let differs = |tool: &str| kinds.iter().any(|(_, names)| names.iter().any(|n| n == tool));
+        let over = known.keys().filter(|key| key.strip_prefix(&prefix).is_some_and(|tool| !differs(tool)));
+        pins.extend(over.map(|key| PinChange { kind: PinKind::Drift, name: (*key).to_owned(), pin: None }));
         if !found.changed.is_empty() && !known.contains_key(name.as_str()) {
             let what = found.changed.join(", ");
             drafts.push(Draft::new(
@@ -274,8 +330,18 @@ impl Gate {
     }
 }
 
+/// What the listing of a tool says to a model beyond what the tool is. It stops nothing by itself: a person sees it beside
+/// the tool before accepting it, and a typed server's is in the log.
+pub fn orders(listed: &str) -> Option<Finding> {
+    injection::scan(listed).classify(None)
+}
+
 fn first_seen(launch: &Launch, tools: &[Listed]) -> Draft {
-    let tools: Vec<String> = tools.iter().map(|t| t.name.clone()).collect();
+    let named = |t: &Listed| match orders(&t.text) {
+        Some(found) => format!("{} (gives orders to a model: {})", t.name, found.matched_patterns.join(" ")),
+        None => t.name.clone(),
+    };
+    let tools: Vec<String> = tools.iter().map(named).collect();
     Draft::new(
         Event::TrustFirstSeen,
         [

@@ -14,6 +14,8 @@
 
 #[path = "gate/common.rs"]
 mod common;
+#[path = "gate/drift.rs"]
+mod drift;
 #[path = "gate/faults.rs"]
 mod faults;
 #[path = "gate/hold.rs"]
@@ -24,3 +26,5 @@ mod memory;
 mod path;
 #[path = "gate/sim.rs"]
 mod sim;
+#[path = "gate/spellings.rs"]
+mod spellings;

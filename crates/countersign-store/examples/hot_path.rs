@@ -50,6 +50,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
                 duration_ms: None,
                 bytes: 9,
                 redactions: Vec::new(),
+                injection: None,
             };
             assert!(store.observe(&CallRef::Host(host), ended).await.unwrap().is_some());
             return store.leave().await;

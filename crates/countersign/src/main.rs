@@ -13,6 +13,7 @@ mod install;
 mod person;
 mod places;
 mod project;
+mod rules;
 mod wire;
 
 use clap::Parser as _;

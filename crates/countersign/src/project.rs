@@ -77,21 +77,7 @@ impl Project {
 
     /// Reads what a person accepts of a project: its configuration and policy files.
     pub fn read(&self) -> anyhow::Result<Layer> {
-        let read = |name: &str| -> anyhow::Result<Option<String>> {
-            let path = self.folder().join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => Ok(Some(text)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-            }
-        };
-        Ok(Layer {
-            config: read("config.toml")?,
-            hard: read("policy/hard.cedar")?,
-            soft: read("policy/soft.cedar")?,
-            servers: read("servers.toml")?,
-            folder: self.folder(),
-        })
+        Layer::read(&self.folder())
     }
 
     /// `owner/name` of the remote `origin`, read from the repository's configuration file; empty when there is none.
@@ -155,6 +141,56 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Reads the files of a folder that is, or is to become, a project's `.countersign`.
+    pub fn read(folder: &Path) -> anyhow::Result<Layer> {
+        let read = |name: &str| -> anyhow::Result<Option<String>> {
+            let path = folder.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Ok(Some(text)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+            }
+        };
+        Ok(Layer {
+            config: read("config.toml")?,
+            hard: read("policy/hard.cedar")?,
+            soft: read("policy/soft.cedar")?,
+            servers: read("servers.toml")?,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// The layer that a pin holds the text of; `None` where the text is not one of ours.
+    pub fn of_pin(pin: &Pin, folder: PathBuf) -> Option<Layer> {
+        let mut layer = Layer { config: None, hard: None, soft: None, servers: None, folder };
+        let mut rest = pin.text.as_str();
+        while !rest.is_empty() {
+            let (head, behind) = rest.strip_prefix("== ")?.split_once('\n')?;
+            let (name, length) = head.rsplit_once(' ')?;
+            let length: usize = length.parse().ok()?;
+            let slot = match name {
+                "config.toml" => &mut layer.config,
+                "policy/hard.cedar" => &mut layer.hard,
+                "policy/soft.cedar" => &mut layer.soft,
+                "servers.toml" => &mut layer.servers,
+                _ => return None,
+            };
+            *slot = Some(behind.get(..length)?.to_owned());
+            rest = behind.get(length..)?.strip_prefix('\n')?;
+        }
+        (layer.pin().digest == pin.digest).then_some(layer)
+    }
+
+    /// A layer in which nothing is said.
+    pub fn empty(folder: PathBuf) -> Layer {
+        Layer { config: None, hard: None, soft: None, servers: None, folder }
+    }
+
+    /// The folder it was read from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What is pinned: every file with its name and length in front, so that text cannot move between files.
     pub fn pin(&self) -> Pin {
         let mut text = String::new();
@@ -226,6 +262,13 @@ mod tests {
             servers: None,
             folder: PathBuf::new(),
         };
+        for one in [layer(Some("a\n== x 1\n"), Some("é")), layer(None, Some("")), layer(None, None)] {
+            let pin = one.pin();
+            let back = Layer::of_pin(&pin, PathBuf::new()).unwrap();
+            assert_eq!((back.hard, back.soft, back.config), (one.hard, one.soft, one.config));
+            let text = pin.text.replace('a', "b");
+            assert!(text == pin.text || Layer::of_pin(&Pin { text, ..pin }, PathBuf::new()).is_none());
+        }
         assert_ne!(layer(Some("a"), None).pin().digest, layer(None, Some("a")).pin().digest);
         assert_ne!(layer(Some(""), None).pin().digest, layer(None, None).pin().digest);
     }

@@ -389,11 +389,11 @@ fn told_at_stop(model: &ScriptedModel) -> Vec<String> {
 #[test]
 fn watching_lets_a_gated_call_run_and_tells_what_enforcing_would_have_done() {
     let bench = Bench::set_up(&["init", "--yes"]);
-    let results = bench.play([bash(PUSH), bash("echo DROP TABLE users"), bash("echo harmless")]);
+    let results = bench.play([bash(PUSH), bash("rm -rf /countersign-is-not-here"), bash("echo harmless")]);
     assert!(results.iter().all(|result| !result.is_error), "{results:?}");
     bench.pushed(1);
     assert!(bench.pending().is_empty());
-    for (command, verdict) in [(PUSH, "require_approval"), ("DROP TABLE", "deny")] {
+    for (command, verdict) in [(PUSH, "require_approval"), ("is-not-here", "deny")] {
         let records = bench.judged(command);
         assert_eq!(records.len(), 1);
         assert_eq!(records[0]["data"]["decision"], "allowed");

@@ -16,6 +16,8 @@ mod ground;
 
 #[path = "mcp/approvals.rs"]
 mod approvals;
+#[path = "mcp/attacks.rs"]
+mod attacks;
 #[path = "mcp/fidelity.rs"]
 mod fidelity;
 #[path = "mcp/registered.rs"]

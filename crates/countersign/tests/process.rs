@@ -339,6 +339,7 @@ fn the_hook_bounds_arguments() {
 }
 
 /// Faults of a hook are agreed ends: the blocking one before a call, none after it.
+/// GINV-57.
 #[test]
 fn hooks_fail_in_agreed_ways() {
     let ground = Ground::new();
@@ -362,6 +363,7 @@ fn hooks_fail_in_agreed_ways() {
 }
 
 /// P-38, P-4: an agent's repository can set variables for its processes; to hooks they mean nothing.
+/// GINV-58.
 #[test]
 fn the_environment_says_nothing_to_hooks() {
     let ground = Ground::new();
@@ -646,6 +648,7 @@ fn independent(log: &str) -> String {
 }
 
 /// P-3: configuration or policy that does not load refuses every call and says where, in every door.
+/// GINV-7, GINV-10.
 #[test]
 fn what_does_not_load_refuses_and_says_where() {
     let ground = Ground::new();
@@ -676,11 +679,89 @@ fn what_does_not_load_refuses_and_says_where() {
         }
     }
     assert_eq!(ground.bash("ls").0, 0);
-    // P-38: changed but loadable is not in force either, until a person accepts it.
-    std::fs::write(&policy, format!("{}\n// nothing\n", good[1])).unwrap();
-    let (code, said) = ground.bash("ls");
-    assert_eq!((code, said.text("code")), (2, Some("policy_invalid")));
-    assert!(said.text("reason").unwrap().contains("trust accept project"));
+}
+
+/// P-38: files that nobody accepted can only narrow. What they forbid counts at once, what they loosen does not, and
+/// taking them away takes nothing away; the accepted text is what the store keeps.
+/// INV-22, GINV-8, GINV-10.
+#[test]
+fn files_that_nobody_accepted_only_narrow() {
+    let ground = Ground::new();
+    let config = ground.root.join(".countersign/config.toml");
+    let policy = ground.root.join(".countersign/policy/soft.cedar");
+    let rule = |id: &str, what: &str| {
+        format!(
+            "@rule_id(\"{id}\") @tier(\"soft\") @severity(\"low\")\nforbid (principal, action == Agent::Action::\"execute_bash\", resource) when {{ context.command like \"{what}\" }};\n"
+        )
+    };
+    let verdict = |line: &str| ground.bash(line).1.text("verdict").unwrap().to_owned();
+    std::fs::write(&policy, rule("mine", "make one*")).unwrap();
+    assert_eq!(ground.person(&["trust", "accept", "project", "--yes"]).0, Some(0));
+    assert_eq!((verdict("make one"), verdict("make two")), ("require_approval".into(), "allow".into()));
+    let accepted = std::fs::read_to_string(&config).unwrap();
+    // Another rule under the same name, a lower guard, a rule switched off: only what is stricter counts.
+    std::fs::write(&policy, rule("mine", "make two*")).unwrap();
+    let loose = accepted.replace("mode = \"enforce\"", "mode = \"watch\"")
+        + "\n[rules]\ndisable = [\"force_push_any\"]\n[tiers]\n\"mcp__x__delete_it\" = { tier = \"read\", because = \"so\" }\n";
+    assert_ne!(loose, accepted);
+    std::fs::write(&config, loose).unwrap();
+    assert_eq!(
+        (verdict("make one"), verdict("make two")),
+        ("require_approval".into(), "require_approval".into())
+    );
+    assert_eq!(verdict(ASKS), "require_approval");
+    let deleting = r#"{"tool_name":"mcp__x__delete_it","tool_input":{}}"#;
+    assert_eq!(ground.decide(deleting).1.text("code"), Some("hard"));
+    let said = both(&ground.run(&["status"], ""));
+    assert!(said.contains("only what narrows") && said.contains("trust accept project"), "{said}");
+    // Gone, the accepted rules stay.
+    std::fs::remove_file(&policy).unwrap();
+    std::fs::remove_file(&config).unwrap();
+    assert_eq!((verdict("make one"), verdict("make two")), ("require_approval".into(), "allow".into()));
+    // Accepted, they count whole.
+    std::fs::write(&config, accepted.replace("mode = \"enforce\"", "mode = \"watch\"")).unwrap();
+    assert_eq!(ground.person(&["trust", "accept", "project", "--yes"]).0, Some(0));
+    assert_eq!(verdict("make one"), "allow");
+    assert_eq!(verdict(ASKS), "allow");
+}
+
+/// P-38: a clone brings rules that nobody here ever accepted, and calls itself what an operator trusts.
+#[test]
+fn a_clone_brings_nothing_but_forbids() {
+    let ground = Ground::bare();
+    std::fs::write(
+        ground.root.join(".git/config"),
+        "[remote \"origin\"]\n\turl = https://example.org/ana/shop\n",
+    )
+    .unwrap();
+    let user = ground.home.join(".config/countersign");
+    std::fs::create_dir_all(&user).unwrap();
+    std::fs::write(
+        user.join("config.toml"),
+        "[[repo]]\nname = \"ana/shop\"\nrules.disable = [\"force_push_any\"]\n",
+    )
+    .unwrap();
+    let folder = ground.root.join(".countersign/policy");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        ground.root.join(".countersign/config.toml"),
+        "version = 1\n[gate]\nmode = \"watch\"\nautonomy_level = \"L3\"\nmax_autonomy_level = \"L3\"\n[paths]\nblocked = []\n",
+    )
+    .unwrap();
+    std::fs::write(
+        folder.join("hard.cedar"),
+        "@rule_id(\"theirs\") @tier(\"hard\") forbid (principal, action == Agent::Action::\"execute_bash\", resource) when { context.command like \"make it*\" };",
+    )
+    .unwrap();
+    let verdict = |line: &str| ground.bash(line).1.text("verdict").unwrap().to_owned();
+    assert_eq!(verdict("make it"), "deny");
+    assert_eq!(verdict("make that"), "allow");
+    assert_eq!(verdict(ASKS), "require_approval");
+    assert_eq!(verdict("cat .env"), "deny");
+    let deleting = r#"{"tool_name":"mcp__x__delete_it","tool_input":{}}"#;
+    assert_eq!(ground.decide(deleting).1.text("code"), Some("hard"));
+    assert_eq!(ground.person(&["trust", "accept", "project", "--yes"]).0, Some(0));
+    assert_eq!(verdict(ASKS), "allow", "now the operator's entry is about this repository");
 }
 
 /// `file:line:column` stands in the text.

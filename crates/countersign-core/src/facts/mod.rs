@@ -1,8 +1,10 @@
 //! Facts: what policies may see of a call, taken from its arguments alone.
 //!
-//! `tools` maps names to classes, actions and tiers; `shell` reads command lines, and `lines` finds the paths in them; `patch` the headers of patches; `paths`
-//! reads path values. Rules never see agent JSON: they see the typed context that is made of these facts.
+//! `tools` maps names to classes, actions and tiers, `ground` says what configuration adds to that; `shell` reads command
+//! lines, and `lines` finds the paths in them; `patch` the headers of patches; `paths` reads path values. Rules never see
+//! agent JSON: they see the typed context that is made of these facts.
 
+pub mod ground;
 mod lines;
 pub mod patch;
 pub mod paths;
@@ -12,6 +14,7 @@ pub mod tools;
 use crate::call::{Role, ToolCall};
 use crate::code::Code;
 use crate::json::Json;
+use ground::{BoundAction, Ground};
 use paths::{Access, Bases, PathUse};
 use shell::ShellFacts;
 use std::borrow::Cow;
@@ -28,8 +31,10 @@ pub const MAX_PATHS: usize = 256;
 pub struct Facts {
     /// Class of the tool.
     pub class: ToolClass,
-    /// Tier of the tool by its name.
+    /// Tier of the tool: by its name, raised by what its server says, or pinned by an operator.
     pub tier: Tier,
+    /// Why an operator's pin lowered the tier, if one did.
+    pub tier_because: Option<String>,
     /// What its shell line says; shell tools only.
     pub shell: Option<ShellFacts>,
     /// Forms of the command that rules are tried on.
@@ -60,14 +65,19 @@ const LINE_MEMBERS: &[&str] = &["command", "commands", "cmd", "script", "shell_c
 /// The member of Codex's `apply_patch` that holds the patch.
 const PATCH_MEMBER: &str = "command";
 impl Facts {
-    /// Reads a call. `home` is the user's home folder, if known.
-    pub fn of(call: &ToolCall, home: Option<&str>) -> Result<Facts, FactError> {
+    /// Reads a call on the ground of configuration.
+    pub fn of(call: &ToolCall, ground: &Ground) -> Result<Facts, FactError> {
         let tool = call.tool();
         let served = call.served();
         let roles = served.map(|s| s.roles.as_slice()).unwrap_or_default();
+        let class = tools::class(tool);
+        let floor = tools::tier(tool).max(served.and_then(|s| s.tier).unwrap_or(Tier::Read));
+        let (tier, tier_because) = ground.tier(tool, floor);
+        let home = ground.home.as_deref();
         let mut facts = Facts {
-            class: tools::class(tool),
-            tier: tools::tier(tool).max(served.and_then(|s| s.tier).unwrap_or(Tier::Read)),
+            class,
+            tier,
+            tier_because: tier_because.map(str::to_owned),
             shell: None,
             command_forms: Vec::new(),
             writes: Vec::new(),
@@ -77,6 +87,7 @@ impl Facts {
         let cwd = call.parts().cwd.as_deref().unwrap_or("/");
         let folder = facts.folder(call, Bases { cwd, home })?;
         let bases = Bases { cwd: folder.as_deref().unwrap_or(cwd), home };
+        let runs = ground.bound(tool, class, BoundAction::ExecuteBash);
         if let Some(member) = tools::command_member(tool) {
             let line = short(mapped(call, member)?)?;
             let shell = match tool {
@@ -86,8 +97,12 @@ impl Facts {
             };
             facts.take_shell(shell, bases);
         } else {
-            if let Some(member) = tools::write_path_member(tool) {
+            let writes = ground.bound(tool, class, BoundAction::WriteFile);
+            if let Some(member) = tools::write_path_member(tool).or(writes) {
                 let path = mapped(call, member)?;
+                if writes.is_some() {
+                    facts.changed(member, path, bases);
+                }
                 facts.given_write = Some(path.to_owned());
                 facts.writes.push(paths::absolute(path, bases).0);
             }
@@ -105,6 +120,7 @@ impl Facts {
             }
             if matches!(facts.class, ToolClass::Mcp | ToolClass::Other) {
                 let mut lines = Vec::new();
+                lines.extend(runs.map(|member| mapped(call, member)).transpose()?);
                 shell_lines(call.args(), None, roles, &mut lines);
                 if !lines.is_empty() {
                     facts.take_shell(ShellFacts::read(short(&lines.join("\n"))?), bases);
@@ -360,7 +376,7 @@ mod tests {
     use crate::call::tests::call;
 
     fn of(tool: &str, args: &str) -> Result<Facts, FactError> {
-        Facts::of(&call(tool, args), Some("/home/ana"))
+        Facts::of(&call(tool, args), &Ground::at_home(Some("/home/ana")))
     }
 
     fn names(tool: &str, args: &str) -> Vec<(String, bool)> {
@@ -377,6 +393,7 @@ mod tests {
         assert_eq!(of("NotebookEdit", r#"{"file_path":"x"}"#).unwrap_err().code, Code::UnmappableInput);
     }
 
+    /// GINV-38, GINV-39.
     #[test]
     fn every_door_to_a_path_is_seen() {
         let env = |write| ("/home/ana/shop/.env".to_owned(), write);

@@ -194,7 +194,10 @@ fn could_be(value: &str, blocked: &str) -> bool {
             (!blocked.starts_with('.') || value.starts_with('.'))
                 && crate::glob::Glob::new(value).matches(blocked)
         }
-        (true, true) => !blocked.starts_with('.') || value.starts_with('.'),
+        (true, true) => {
+            (!blocked.starts_with('.') || value.starts_with('.'))
+                && crate::glob::Glob::new(value).meets(&crate::glob::Glob::new(&blocked.replace('[', "\\[")))
+        }
     }
 }
 
@@ -205,7 +208,7 @@ fn segment(pattern: &str, value: &str) -> bool {
 
 /// Case and compatibility folding, invisible characters removed, trailing dots and blanks of segments dropped: two
 /// spellings that some file system takes for one file become one text.
-fn fold(path: &str) -> String {
+pub(crate) fn fold(path: &str) -> String {
     let text: String = path.nfkc().flat_map(char::to_lowercase).filter(|c| !is_ignorable(*c)).collect();
     text.split('/')
         .map(|s| if s == "." || s == ".." { s } else { s.trim_end_matches(['.', ' ']) })

@@ -231,6 +231,13 @@ pub fn served(server: &str, tool: &str) -> Option<String> {
     (clear && !tool.starts_with('_')).then(|| format!("mcp__{server}__{tool}"))
 }
 
+/// The server's own name of a tool that policy calls `mcp__<server>__<tool>`.
+pub fn bare(tool: &str, server: &str) -> String {
+    let bare =
+        tool.strip_prefix("mcp__").and_then(|t| t.strip_prefix(server)).and_then(|t| t.strip_prefix("__"));
+    bare.unwrap_or(tool).to_owned()
+}
+
 /// Tier of a tool by its name alone: what annotations and settings can raise.
 pub fn tier(tool: &str) -> Tier {
     match class(tool) {

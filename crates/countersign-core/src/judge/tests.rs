@@ -44,7 +44,7 @@ struct Case {
 
 fn case(tool: &str, args: &str, settings: RuleSettings) -> Case {
     let call = call(tool, args);
-    let facts = Facts::of(&call, Some("/home/ana"));
+    let facts = Facts::of(&call, &crate::facts::ground::Ground::at_home(Some("/home/ana")));
     let ledger = quiet(&facts);
     Case { call, facts, ledger, book: book("", settings) }
 }
@@ -117,7 +117,7 @@ fn the_order_is_pinned() {
     assert_eq!(c.says(), ("deny", Step::Paths));
     let with = |c: Case, line: &str| {
         let call = call("Bash", &Json::object([("command", Json::str(line))]).canonical());
-        let facts = Facts::of(&call, None);
+        let facts = Facts::of(&call, &Default::default());
         let mut next = Case { ledger: quiet(&facts), call, facts, book: c.book };
         next.ledger.permits_last_minute = 1;
         next
@@ -299,6 +299,7 @@ fn watch_mode() {
 }
 
 /// P-7 and self-protection: the resolved form counts as well, and an unresolved path is refused.
+/// GINV-40, GINV-60.
 #[test]
 fn paths_mean_files() {
     let mut c = case("Read", r#"{"file_path":"/home/ana/shop/readme"}"#, settings());
@@ -344,7 +345,6 @@ fn paths_mean_files() {
         "grep -r x ~/.local/state",
         "git clone ./evil .claude",
         "tree -no.claude/settings.json",
-        "echo x > ~/.gitconfig",
         "rm -rf .codex",
         "echo x > .codex/hooks.json",
         "echo x >> /home/ana/.codex/config.toml",
@@ -356,6 +356,11 @@ fn paths_mean_files() {
     ] {
         let j = bash(line).judge();
         assert_eq!((j.step, j.rules), (Step::Paths, vec!["write_gate_config".to_owned()]), "{line}");
+    }
+    for line in ["echo x > ~/.gitconfig", "cp x .husky/pre-push", "rm -r .husky", "tee ~/.config/git/config"]
+    {
+        let j = bash(line).judge();
+        assert_eq!((j.step, j.rules), (Step::Paths, vec!["protected_path".to_owned()]), "{line}");
     }
     for line in
         ["cat ab://../.env", "grep -f.env x", "cat .en?", "cp /proc/self/cwd/x y", "cat /proc/77/root/etc/x"]

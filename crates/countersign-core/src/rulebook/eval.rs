@@ -4,9 +4,12 @@
 //! in JSON as references, so agent text must not reach its JSON reader. Here any reported error ends the evaluation
 //! as a fault (INV-9), and contexts are built from typed values only (dependencies.md 3.2).
 
+use super::settings::RuleSettings;
+use super::slices::{Kind, Slices};
 use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
-use crate::facts::Facts;
+use crate::facts::{Facts, paths};
+use crate::ledger::Resolved;
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityTypeName, EntityUid, PolicySet, Request,
     RestrictedExpression,
@@ -36,6 +39,7 @@ struct Seen<'a> {
     principal: String,
     client: &'a str,
     sub_agent: bool,
+    read_only: bool,
     tool: &'a str,
     server_request: &'a str,
     facts: &'a Facts,
@@ -47,20 +51,70 @@ enum Action<'a> {
     Bash(&'a str),
 }
 
-impl Rulebook {
-    /// The rules of a set that match a call.
-    pub fn evaluate(&self, set: RuleSet, call: &ToolCall, facts: &Facts) -> Result<Hits, EvalError> {
+impl Action<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Action::Invoke => Kind::Invoke,
+            Action::Write(_) => Kind::Write,
+            Action::Bash(_) => Kind::Bash,
+        }
+    }
+}
+
+/// A call as rules are asked about it: one request an action and form. Both sets are put the same requests.
+pub struct Asked {
+    tool: String,
+    requests: Vec<(Kind, Request)>,
+}
+
+impl Asked {
+    /// Makes the requests of a call. `resolved` says what its paths really name; a form of a path can only add a hit.
+    pub fn of(
+        call: &ToolCall,
+        facts: &Facts,
+        resolved: &[Resolved],
+        settings: &RuleSettings,
+    ) -> Result<Asked, EvalError> {
         let parts = call.parts();
         let seen = Seen {
-            repo: &self.settings().repo,
+            repo: &settings.repo,
             principal: parts.principal.id(),
             client: parts.session.client.as_str(),
             sub_agent: parts.principal.is_child(),
+            // Only tasks that were submitted as such read only; a client's session never is.
+            read_only: false,
             tool: call.tool(),
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             facts,
         };
-        self.ask_all(set, &seen)
+        Asked::about(&seen, &written(facts, resolved))
+    }
+
+    fn about(seen: &Seen<'_>, writes: &[String]) -> Result<Asked, EvalError> {
+        let mut actions = vec![Action::Invoke];
+        actions.extend(writes.iter().map(|p| Action::Write(p)));
+        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
+        let requests = actions.iter().map(|action| Ok((action.kind(), request(seen, action)?)));
+        Ok(Asked { tool: seen.tool.to_owned(), requests: requests.collect::<Result<_, EvalError>>()? })
+    }
+}
+
+impl Rulebook {
+    /// The rules of a set that match a call.
+    pub fn evaluate(&self, set: RuleSet, asked: &Asked) -> Result<Hits, EvalError> {
+        let slices = self.slices(set);
+        let mut hits: Hits = Vec::new();
+        for (kind, request) in &asked.requests {
+            for policies in slices.for_request(*kind, &asked.tool) {
+                for id in ask(policies, request)? {
+                    if !hits.contains(&id) {
+                        hits.push(id);
+                    }
+                }
+            }
+        }
+        hits.sort_by_key(|id| self.order(id));
+        Ok(hits)
     }
 
     /// Evaluates every action in both sets once, on a call without anything special about it.
@@ -68,6 +122,7 @@ impl Rulebook {
         let facts = Facts {
             class: crate::facts::tools::ToolClass::Shell,
             tier: crate::facts::tools::Tier::Write,
+            tier_because: None,
             shell: Some(crate::facts::shell::ShellFacts::read("true")),
             command_forms: vec!["true".to_owned()],
             writes: vec!["/probe".to_owned()],
@@ -80,34 +135,43 @@ impl Rulebook {
             principal,
             client: "other",
             sub_agent: false,
+            read_only: false,
             tool: "Probe",
             server_request: "",
             facts: &facts,
         };
-        self.ask_all(RuleSet::Hard, &seen)?;
-        self.ask_all(RuleSet::Soft, &seen).map(|_| ())
-    }
-
-    fn ask_all(&self, set: RuleSet, seen: &Seen<'_>) -> Result<Hits, EvalError> {
-        let mut actions = vec![Action::Invoke];
-        let writes = seen.facts.write_forms();
-        actions.extend(writes.iter().map(|p| Action::Write(p)));
-        actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
-        let policies = match set {
-            RuleSet::Hard => &self.hard,
-            RuleSet::Soft => &self.soft,
-        };
-        let mut hits: Hits = Vec::new();
-        for action in &actions {
-            for id in ask(policies, seen, action)? {
-                if !hits.contains(&id) {
-                    hits.push(id);
-                }
+        // A rule for one tool alone is asked in the name of that tool.
+        for set in [RuleSet::Hard, RuleSet::Soft] {
+            let writes = written(&facts, &[]);
+            self.evaluate(set, &Asked::about(&seen, &writes)?)?;
+            for tool in self.slices(set).tools() {
+                let named = Seen { tool, principal: seen.principal.clone(), ..seen };
+                self.evaluate(set, &Asked::about(&named, &writes)?)?;
             }
         }
-        hits.sort_by_key(|id| self.order(id));
-        Ok(hits)
+        Ok(())
     }
+
+    fn slices(&self, set: RuleSet) -> &Slices {
+        match set {
+            RuleSet::Hard => &self.hard,
+            RuleSet::Soft => &self.soft,
+        }
+    }
+}
+
+/// Every spelling of the written paths that rules are tried on: as given, absolute, as the machine resolves it, and
+/// each in the one spelling that file systems without case take for it.
+fn written(facts: &Facts, resolved: &[Resolved]) -> Vec<String> {
+    let mut forms = facts.write_forms();
+    let real = |form: &String| resolved.iter().find(|r| r.asked == *form)?.real.clone();
+    let reals: Vec<String> = forms.iter().filter_map(real).collect();
+    forms.extend(reals);
+    let folded: Vec<String> = forms.iter().map(|f| paths::fold(f)).collect();
+    forms.extend(folded);
+    let mut seen = std::collections::HashSet::new();
+    forms.retain(|f| seen.insert(f.clone()));
+    forms
 }
 
 static TOOL: OnceLock<Option<EntityTypeName>> = OnceLock::new();
@@ -116,28 +180,32 @@ static BASH: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static AGENT: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static ACTION: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 
-fn ask(policies: &PolicySet, seen: &Seen<'_>, action: &Action<'_>) -> Result<Hits, EvalError> {
+fn request(seen: &Seen<'_>, action: &Action<'_>) -> Result<Request, EvalError> {
     let uid = |kind: &OnceLock<Option<EntityTypeName>>, name: &str, id: &str| {
         // Parsing a type's name costs as much as a small evaluation.
         let kind = kind.get_or_init(|| name.parse().ok()).clone().ok_or_else(|| fault("a type name"))?;
         Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id)))
     };
     // User text must never become an entity id, so files and commands are sentinels; tool names are bounded.
-    let (name, resource) = match action {
-        Action::Invoke => ("invoke_tool", uid(&TOOL, "Agent::Tool", seen.tool)?),
-        Action::Write(_) => ("write_file", uid(&FILE, "Agent::File", "file")?),
-        Action::Bash(_) => ("execute_bash", uid(&BASH, "Agent::BashCommand", "command")?),
+    let name = action.kind().action();
+    let resource = match action {
+        Action::Invoke => uid(&TOOL, "Agent::Tool", seen.tool)?,
+        Action::Write(_) => uid(&FILE, "Agent::File", "file")?,
+        Action::Bash(_) => uid(&BASH, "Agent::BashCommand", "command")?,
     };
     let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
-    let request = Request::new(
+    Request::new(
         uid(&AGENT, "Agent::TaskAgent", seen.client)?,
         uid(&ACTION, "Agent::Action", name)?,
         resource,
         context,
         None,
     )
-    .map_err(fault)?;
-    let response = Authorizer::new().is_authorized(&request, policies, &Entities::empty());
+    .map_err(fault)
+}
+
+fn ask(policies: &PolicySet, request: &Request) -> Result<Hits, EvalError> {
+    let response = Authorizer::new().is_authorized(request, policies, &Entities::empty());
     let diagnostics = response.diagnostics();
     let rules: Vec<String> = diagnostics
         .errors()
@@ -178,7 +246,7 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
     let mut out: Vec<(&str, RestrictedExpression)> = vec![
         ("task_type", text("interactive")),
         ("repo", text(seen.repo)),
-        ("read_only", truth(false)),
+        ("read_only", truth(seen.read_only)),
         ("principal", text(&seen.principal)),
         ("sub_agent", truth(seen.sub_agent)),
         ("tool", text(seen.tool)),
@@ -254,8 +322,9 @@ mod tests {
 
     fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
         let call = call(tool, args);
-        let facts = Facts::of(&call, None).unwrap();
-        book("", settings()).evaluate(set, &call, &facts).unwrap()
+        let facts = Facts::of(&call, &Default::default()).unwrap();
+        let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+        book("", settings()).evaluate(set, &asked).unwrap()
     }
 
     fn bash(set: RuleSet, line: &str) -> Hits {
@@ -294,9 +363,123 @@ mod tests {
         assert_eq!(raw::answer(policies, &input), (true, vec!["base_permit".to_owned()], 1));
         let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
         let call = call("Bash", r#"{"command":"ls"}"#);
-        let facts = Facts::of(&call, None).unwrap();
-        let error = book(erring, settings()).evaluate(RuleSet::Soft, &call, &facts).unwrap_err();
+        let facts = Facts::of(&call, &Default::default()).unwrap();
+        let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+        let error = book(erring, settings()).evaluate(RuleSet::Soft, &asked).unwrap_err();
         assert_eq!(error.rules, ["f"]);
+    }
+
+    /// Rules on files see every form of a path: as given, absolute, folded, and what a link leads to.
+    #[test]
+    fn rules_on_files() {
+        let write = |path: &str, real: Option<&str>| {
+            let args = crate::json::Json::object([("file_path", crate::json::Json::str(path))]).canonical();
+            let call = call("Write", &args);
+            let facts = Facts::of(&call, &crate::facts::ground::Ground::at_home(Some("/home/ana"))).unwrap();
+            let resolved = facts.writes.iter().map(|asked| Resolved {
+                asked: asked.clone(),
+                real: real.map(str::to_owned),
+                identity: None,
+            });
+            let resolved: Vec<Resolved> = resolved.collect();
+            let asked = Asked::of(&call, &facts, &resolved, &settings()).unwrap();
+            book("", settings()).evaluate(RuleSet::Soft, &asked).unwrap()
+        };
+        for (path, rule) in [
+            (".github/workflows/ci.yml", "write_ci_files"),
+            ("a/../.GitHub/Workflows/CI.yml", "write_ci_files"),
+            ("Jenkinsfile", "write_ci_files"),
+            ("~/.bashrc", "write_startup_files"),
+            ("/home/ana/.ssh/authorized_keys", "write_startup_files"),
+            ("/etc/cron.d/x", "write_startup_files"),
+            ("~/Library/LaunchAgents/x.plist", "write_startup_files"),
+            (".pre-commit-config.yaml", "write_hook_files"),
+            (".env", "write_env_files"),
+            ("aws/credentials", "write_credentials"),
+        ] {
+            assert_eq!(write(path, None), [rule], "{path}");
+        }
+        assert_eq!(write("notes", Some("/home/ana/.zshrc")), ["write_startup_files"]);
+        for path in
+            [".github/CODEOWNERS", "src/bashrc.rs", "docs/ci.yml", "workflows/ci.yml", "ssh/config.rs"]
+        {
+            assert!(write(path, Some("/home/ana/shop/x")).is_empty(), "{path}");
+        }
+    }
+
+    /// INV-10, INV-11: what a task that only reads may not do is told by a fact of every request, not by a name.
+    #[test]
+    fn read_only_tasks_write_nothing() {
+        let book = book("", settings());
+        for (tool, args, writes) in [
+            ("Write", r#"{"file_path":"a"}"#, true),
+            ("Edit", r#"{"file_path":"a"}"#, true),
+            ("NotebookEdit", r#"{"notebook_path":"a"}"#, true),
+            ("apply_patch", r#"{"command":"*** Begin Patch\n*** Delete File: a\n*** End Patch"}"#, true),
+            ("Bash", r#"{"command":"echo x > a"}"#, true),
+            ("mcp__fs__write_file", r#"{"path":"a"}"#, true),
+            ("Bash", r#"{"command":"cat a"}"#, false),
+            ("Read", r#"{"file_path":"a"}"#, false),
+        ] {
+            let call = call(tool, args);
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let seen = Seen {
+                repo: "",
+                principal: "p".to_owned(),
+                client: "claude-code",
+                sub_agent: false,
+                read_only: true,
+                tool,
+                server_request: "",
+                facts: &facts,
+            };
+            let asked = Asked::about(&seen, &written(&facts, &[])).unwrap();
+            let hits = book.evaluate(RuleSet::Hard, &asked).unwrap();
+            assert_eq!(hits.iter().any(|id| id.starts_with("read_only_")), writes, "{tool}: {hits:?}");
+        }
+    }
+
+    /// Whatever a rule's scope says, the slices find what the whole set would.
+    #[test]
+    fn slices_lose_nothing() {
+        let tool = |name: &str| format!("resource == Agent::Tool::\"{name}\"");
+        let action = |a: &str| format!("action == Agent::Action::\"{a}\"");
+        let mut text = String::new();
+        let mut rules = 0;
+        for action in [
+            "action".to_owned(),
+            action("invoke_tool"),
+            action("write_file"),
+            action("execute_bash"),
+            "action in [Agent::Action::\"write_file\", Agent::Action::\"execute_bash\"]".to_owned(),
+        ] {
+            for resource in
+                ["resource".to_owned(), tool("Write"), tool("Bash"), "resource is Agent::Tool".to_owned()]
+            {
+                for principal in ["principal", "principal == Agent::TaskAgent::\"claude-code\""] {
+                    text.push_str(&format!("@rule_id(\"r{rules}\") @tier(\"soft\") @severity(\"low\") forbid ({principal}, {action}, {resource});\n"));
+                    rules += 1;
+                }
+            }
+        }
+        let book = book(&text, settings());
+        for (tool, args) in [
+            ("Write", r#"{"file_path":"a"}"#),
+            ("Bash", r#"{"command":"ls > b"}"#),
+            ("Read", r#"{"file_path":"a"}"#),
+            ("mcp__x__Write", r#"{"path":"a"}"#),
+        ] {
+            let call = call(tool, args);
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+            let found = book.evaluate(RuleSet::Soft, &asked).unwrap();
+            let mut whole: Hits =
+                asked.requests.iter().flat_map(|(_, r)| ask(book.soft.all(), r).unwrap()).collect();
+            whole.sort_by_key(|id| book.order(id));
+            whole.dedup();
+            assert_eq!(found, whole, "{tool}");
+            assert!(!found.is_empty());
+        }
     }
 
     /// Agent JSON never reaches Cedar's JSON reader: references and huge numbers in arguments mean nothing.
@@ -316,7 +499,7 @@ mod tests {
     fn built_in_rules() {
         use RuleSet::*;
         for (set, line, want) in [
-            (Hard, "rm -rf /tmp/x", vec!["rm_slash"]),
+            (Hard, "rm -rf /data/x", vec!["rm_slash"]),
             (Hard, "rm -fr  /", vec!["rm_slash", "destroy_system"]),
             (Hard, "rm -rf target", vec![]),
             (Hard, "psql -c 'DROP TABLE users'", vec!["drop_table"]),
@@ -585,8 +768,9 @@ mod tests {
         let hits = |line: &str| {
             let args = crate::json::Json::object([("command", crate::json::Json::str(line))]).canonical();
             let call = call("Bash", &args);
-            let facts = Facts::of(&call, None).unwrap();
-            book.evaluate(RuleSet::Hard, &call, &facts).unwrap()
+            let facts = Facts::of(&call, &Default::default()).unwrap();
+            let asked = Asked::of(&call, &facts, &[], book.settings()).unwrap();
+            book.evaluate(RuleSet::Hard, &asked).unwrap()
         };
         for line in [
             "git clone https://github.com/ana/shop",

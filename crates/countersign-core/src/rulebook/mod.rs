@@ -2,14 +2,18 @@
 //!
 //! Two sets, evaluated apart: hard rules that nothing lifts and soft rules that a person may. Built-ins come first,
 //! then the level's generated rules, then the operator's. A rulebook is swapped whole, never changed. `read` turns
-//! text into rules, `eval` asks Cedar, `settings` holds what configuration means, `problem` says what is wrong where.
+//! text into rules (`legacy` what has no annotations yet), `slices` cuts sets by action and tool, `eval` asks Cedar, `settings` holds what configuration means, `narrow` what
+//! counts of files that nobody accepted, `problem` says what is wrong where.
 
 mod eval;
+mod legacy;
+pub mod narrow;
 mod problem;
 mod read;
 pub mod settings;
+mod slices;
 
-pub use eval::{EvalError, Hits};
+pub use eval::{Asked, EvalError, Hits};
 pub use problem::{PolicyProblem, PolicyText};
 pub use read::{BASE_PERMIT, MAX_OPERATOR_BYTES, MAX_OPERATOR_RULES};
 
@@ -17,8 +21,9 @@ use crate::approval::Severity;
 use crate::cleanse::Clean;
 use crate::digest::Digest;
 use crate::facts::tools::Tier;
-use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Schema, ValidationMode, Validator};
 use settings::{AskOrDeny, Level, RuleSettings, ScopeMatch};
+use slices::Slices;
 use std::collections::HashMap;
 
 /// The engine's version, part of what a validated rulebook is remembered under.
@@ -28,6 +33,9 @@ pub const ENGINE: &str = "cedar-policy 4.14.1";
 pub const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
 const HARD: &str = include_str!("../../policy/hard.cedar");
 const SOFT: &str = include_str!("../../policy/soft.cedar");
+
+/// The file that our own rules stand in.
+const BUILT_IN: &str = "built-in";
 
 /// Which of the two sets a rule is in. The annotation for it is `@tier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +89,7 @@ impl Rule {
             category: None,
             summary: Clean::fixed("everything that no rule forbids"),
             text_digest: Digest::of("countersign-rule-v1", &[]),
-            file: "built-in".to_owned(),
+            file: BUILT_IN.to_owned(),
             line: 1,
         }
     }
@@ -89,8 +97,8 @@ impl Rule {
 
 /// Everything in force for a call.
 pub struct Rulebook {
-    hard: PolicySet,
-    soft: PolicySet,
+    hard: Slices,
+    soft: Slices,
     rules: Vec<Rule>,
     index: HashMap<String, usize>,
     settings: RuleSettings,
@@ -105,38 +113,47 @@ impl Rulebook {
         operator: Vec<(RuleSet, PolicyText)>,
         settings: RuleSettings,
     ) -> Result<(Rulebook, Vec<PolicyProblem>), Vec<PolicyProblem>> {
-        let mut problems = Vec::new();
+        let last = operator.last().map(|(_, text)| text.clone());
+        let beyond = |what: String, remedy| {
+            let source = last.clone().unwrap_or(PolicyText { file: "built-in".to_owned(), text: "".into() });
+            Err(vec![PolicyProblem::new(&source, (0, 1), what, remedy)])
+        };
         let bytes: usize = operator.iter().map(|(_, t)| t.text.len()).sum();
-        if bytes > MAX_OPERATOR_BYTES
-            && let Some((_, last)) = operator.last()
-        {
+        if bytes > MAX_OPERATOR_BYTES {
             let what =
                 format!("{bytes} bytes of policy; at most {MAX_OPERATOR_BYTES} are read, all files together");
-            problems.push(PolicyProblem::new(last, (0, 1), what, "shorten the rules"));
-            return Err(problems);
+            return beyond(what, "shorten the rules");
         }
+        let (book, warnings) = Rulebook::build(operator, settings)?;
+        let own = book.rules.iter().filter(|rule| rule.file != BUILT_IN).count();
+        if own > MAX_OPERATOR_RULES {
+            let what = format!("{own} rules; at most {MAX_OPERATOR_RULES} are read");
+            return beyond(what, "join rules");
+        }
+        Ok((book, warnings))
+    }
+
+    /// [`Rulebook::load`] without its bounds: for rules that a program made, which nobody has to read.
+    pub fn build(
+        operator: Vec<(RuleSet, PolicyText)>,
+        settings: RuleSettings,
+    ) -> Result<(Rulebook, Vec<PolicyProblem>), Vec<PolicyProblem>> {
+        let mut problems = Vec::new();
         let mut book = Rulebook {
-            hard: PolicySet::new(),
-            soft: PolicySet::new(),
+            hard: Slices::default(),
+            soft: Slices::default(),
             rules: Vec::new(),
             index: HashMap::new(),
             digest: digest(&operator, &settings),
             settings,
             operator: operator.clone(),
         };
-        let built_in = |text: String| PolicyText { file: "built-in".to_owned(), text: text.into() };
+        let built_in = |text: String| PolicyText { file: BUILT_IN.to_owned(), text: text.into() };
         let (level_hard, level_soft) = generated(&book.settings);
         book.add(&built_in(HARD.to_owned() + &level_hard), RuleSet::Hard, true, &mut problems);
         book.add(&built_in(SOFT.to_owned() + &level_soft), RuleSet::Soft, true, &mut problems);
-        let own = book.rules.len();
         for (set, source) in &operator {
             book.add(source, *set, false, &mut problems);
-        }
-        if book.rules.len() - own > MAX_OPERATOR_RULES
-            && let Some((_, last)) = operator.last()
-        {
-            let what = format!("{} rules; at most {MAX_OPERATOR_RULES} are read", book.rules.len() - own);
-            problems.push(PolicyProblem::new(last, (0, 1), what, "join rules"));
         }
         for id in &book.settings.disabled {
             let what = match book.rule(id) {
@@ -160,7 +177,8 @@ impl Rulebook {
         let read = read::read(source, set, built_in);
         problems.extend(read.problems);
         for (rule, policy) in read.rules {
-            if rule.id != BASE_PERMIT {
+            let permit = rule.id == BASE_PERMIT;
+            if !permit {
                 if let Some(other) = self.rule(&rule.id) {
                     let what = format!("`{}` is already the id of a rule in {}", rule.id, other.file);
                     let at =
@@ -180,8 +198,8 @@ impl Rulebook {
                 RuleSet::Hard => &mut self.hard,
                 RuleSet::Soft => &mut self.soft,
             };
-            if let Err(e) = target.add(policy) {
-                problems.push(PolicyProblem::new(source, (0, 1), e.to_string(), "report this"));
+            if let Err(e) = target.add(policy, permit) {
+                problems.push(PolicyProblem::new(source, (0, 1), e, "report this"));
             }
         }
     }
@@ -198,15 +216,15 @@ impl Rulebook {
             Ok((schema, _)) => schema,
             Err(e) => {
                 let what = format!("the built-in schema does not load: {e}");
-                return Err(vec![PolicyProblem::new(&source("built-in"), (0, 0), what, "report this")]);
+                return Err(vec![PolicyProblem::new(&source(BUILT_IN), (0, 0), what, "report this")]);
             }
         };
         let validator = Validator::new(schema);
         for set in [&self.hard, &self.soft] {
-            for error in validator.validate(set, ValidationMode::Strict).validation_errors() {
+            for error in validator.validate(set.all(), ValidationMode::Strict).validation_errors() {
                 let id = error.policy_id().to_string();
                 let rule = self.rule(&id);
-                let source = source(rule.map_or("built-in", |r| r.file.as_str()));
+                let source = source(rule.map_or(BUILT_IN, |r| r.file.as_str()));
                 let at = source.text.find(&format!("\"{id}\"")).unwrap_or(0);
                 let what = format!("`{id}`: {error}");
                 let remedy = "rules see the attributes of .countersign/policy/schema.cedarschema only";
@@ -217,7 +235,7 @@ impl Rulebook {
             && let Err(error) = self.probe()
         {
             let rule = error.rules.first().and_then(|id| self.rule(id));
-            let source = source(rule.map_or("built-in", |r| r.file.as_str()));
+            let source = source(rule.map_or(BUILT_IN, |r| r.file.as_str()));
             let what = format!("a rule cannot be evaluated: {error}");
             problems.push(PolicyProblem::new(
                 &source,
@@ -237,6 +255,17 @@ impl Rulebook {
     /// A rule by its id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.index.get(id).and_then(|at| self.rules.get(*at))
+    }
+
+    /// A rule's text, as Cedar writes it.
+    pub fn text(&self, id: &str) -> Option<String> {
+        let id = cedar_policy::PolicyId::new(id);
+        [&self.hard, &self.soft].iter().find_map(|set| set.all().policy(&id)).map(|p| p.to_string())
+    }
+
+    /// Makes rules from before annotations soft rules with ids of their own; text that has annotations is refused.
+    pub fn wrap_legacy(file: &str, text: &str) -> Result<String, PolicyProblem> {
+        legacy::wrap(file, text)
     }
 
     /// The settings in force.
@@ -272,6 +301,9 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
     parts.extend(s.blocked.iter().map(|p| format!("blocked {p:?}").into()));
+    parts.extend(s.ground.tiers.iter().map(|t| format!("tier {} {}", t.pattern, t.tier.as_str()).into()));
+    parts.extend(s.ground.tools.iter().map(|t| format!("tool {t:?}").into()));
+    parts.extend(s.own.iter().map(|p| format!("own {p:?}").into()));
     parts.extend(s.protected.iter().map(|p| format!("protected {p:?}").into()));
     for (set, source) in operator {
         parts.push(set.as_str().into());
@@ -377,6 +409,47 @@ pub(crate) mod tests {
         assert_eq!((main.severity, main.timeout_s), (Some(Severity::High), Some(600)));
     }
 
+    /// The reference page of the built-in rules is made from them. `COUNTERSIGN_WRITE_DOCS=1` writes it anew.
+    #[test]
+    fn the_reference_is_true() {
+        let (book, _) = Rulebook::load(Vec::new(), settings()).unwrap();
+        let mut out = String::from(
+            "# Built-in rules\n\nMade from the rules themselves; a test of the rulebook checks that it is true. What rules may see stands in\n`.countersign/policy/schema.cedarschema` of a project. `countersign policy show RULE` prints one of them.\n\nSoft rules can be switched off with `rules.disable`, answered with a scope, or lifted by an `[[allow]]` entry; hard\nrules by nothing.\n",
+        );
+        for set in [RuleSet::Hard, RuleSet::Soft] {
+            out.push_str(&format!("\n## The {} set\n\n| rule | severity | time | category | asks about or refuses |\n|---|---|---|---|---|\n", set.as_str()));
+            let rules: Vec<&Rule> = book.rules().iter().filter(|r| r.set == set).collect();
+            for rule in &rules {
+                let severity = match set {
+                    RuleSet::Soft => rule.severity.unwrap_or_default().as_str(),
+                    RuleSet::Hard => "",
+                };
+                let time = rule.timeout_s.map(|t| format!("{t} s")).unwrap_or_default();
+                let category = rule.category.as_ref().map(Clean::as_str).unwrap_or_default();
+                out.push_str(&format!(
+                    "| `{}` | {severity} | {time} | {category} | {} |\n",
+                    rule.id, rule.summary
+                ));
+            }
+            for rule in rules {
+                out.push_str(&format!(
+                    "\n### {}\n\n{}.\n\n```\n{}\n```\n",
+                    rule.id,
+                    rule.summary,
+                    book.text(&rule.id).unwrap()
+                ));
+            }
+        }
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+        if std::env::var_os("COUNTERSIGN_WRITE_DOCS").is_some() {
+            std::fs::write(&page, &out).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&page).unwrap_or_default() == out,
+            "run this test with COUNTERSIGN_WRITE_DOCS=1"
+        );
+    }
+
     /// INV-7: ids are unique across both sets and cannot be a built-in's.
     #[test]
     fn ids_are_unique() {
@@ -452,6 +525,7 @@ pub(crate) mod tests {
         );
     }
 
+    /// GINV-12.
     #[test]
     fn levels() {
         use AskOrDeny::*;

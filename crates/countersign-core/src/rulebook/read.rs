@@ -72,7 +72,7 @@ pub(super) fn read(source: &PolicyText, set: RuleSet, built_in: bool) -> Read {
     out
 }
 
-fn syntax(source: &PolicyText, errors: &cedar_policy::ParseErrors) -> PolicyProblem {
+pub(super) fn syntax(source: &PolicyText, errors: &cedar_policy::ParseErrors) -> PolicyProblem {
     let first = errors.iter().next();
     let span = first
         .and_then(|e| miette::Diagnostic::labels(e)?.next())
@@ -207,10 +207,10 @@ fn one(
     out.rules.push((rule, policy.new_id(PolicyId::new(id))));
 }
 
-type ScanError = (usize, String, &'static str);
+pub(super) type ScanError = (usize, String, &'static str);
 
 /// Finds the statements of a text, annotations included, and refuses what would hurt the parser.
-fn scan(text: &str) -> Result<Vec<(usize, usize)>, ScanError> {
+pub(super) fn scan(text: &str) -> Result<Vec<(usize, usize)>, ScanError> {
     let bytes = text.as_bytes();
     let mut statements = Vec::new();
     let mut start: Option<usize> = None;

@@ -2,6 +2,9 @@
 
 use crate::approval::Wait;
 use crate::approval::scope::Scope;
+use crate::cleanse::Catalogue;
+use crate::cleanse::injection::Consequence;
+use crate::facts::ground::Ground;
 use crate::facts::paths::{BlockMode, PathPattern};
 use crate::json::Bounds;
 use crate::time::Timestamp;
@@ -101,10 +104,12 @@ pub struct RuleSettings {
     pub scope_match: ScopeMatch,
     /// Paths no agent may touch.
     pub blocked: Vec<PathPattern>,
-    /// Paths of ours and of the clients' settings: blocked whatever configuration says.
+    /// Paths of ours and of the clients' settings: closed whatever configuration says.
+    pub own: Vec<PathPattern>,
+    /// Further paths that no agent may write; configuration lists them.
     pub protected: Vec<PathPattern>,
-    /// The user's home, for `~` in arguments.
-    pub home: Option<String>,
+    /// What configuration adds to the reading of calls.
+    pub ground: Ground,
     /// `owner/name` of origin, or empty.
     pub repo: String,
     /// Standing allows.
@@ -135,6 +140,10 @@ pub struct RuleSettings {
     pub judge_budget_ms: u64,
     /// Longest answer of a server that is passed on whole, in bytes.
     pub result_bytes: usize,
+    /// What counts as a secret.
+    pub catalogue: Catalogue,
+    /// What becomes of results that give orders to a model.
+    pub injection: Consequence,
 }
 
 impl RuleSettings {
@@ -150,8 +159,9 @@ impl RuleSettings {
             disabled: Vec::new(),
             scope_match: ScopeMatch::All,
             blocked,
-            protected: protected(project_root, own_folders, home),
-            home: home.map(str::to_owned),
+            own: own(project_root, own_folders, home),
+            protected: protected(&DEFAULT_PROTECTED, project_root, home),
+            ground: Ground::at_home(home),
             repo: String::new(),
             allow: Vec::new(),
             timeout_s: 300,
@@ -167,13 +177,35 @@ impl RuleSettings {
             arguments: Bounds::default(),
             judge_budget_ms: 100,
             result_bytes: 524_288,
+            catalogue: Catalogue::BUILT_IN,
+            injection: Consequence::default(),
         }
     }
 }
 
-/// What no agent may touch (gateway.md 12.2): our own folders, read and written; the clients' settings and hook
-/// files, written.
-fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> Vec<PathPattern> {
+/// What no agent may write unless configuration takes it off the list: hooks of git and git's own settings, which run
+/// programs.
+pub const DEFAULT_PROTECTED: [&str; 3] = [".husky/", ".gitconfig", ".config/git/"];
+
+/// Patterns of paths that are not written. A relative one holds anywhere; below the project and the home it is anchored
+/// as well, so that taking away a whole tree above it is seen.
+pub fn protected(paths: &[impl AsRef<str>], project_root: &str, home: Option<&str>) -> Vec<PathPattern> {
+    let mut out = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        out.extend(PathPattern::new(path, BlockMode::Write));
+        if !path.starts_with('/') {
+            for base in [Some(project_root), home].into_iter().flatten() {
+                let anchored = format!("{}/{path}", base.trim_end_matches('/'));
+                out.extend(PathPattern::new(&anchored, BlockMode::Write));
+            }
+        }
+    }
+    out
+}
+
+/// What no agent may touch whatever configuration says (gateway.md 12.2): our own folders, read and written; the
+/// clients' settings and hook files, written.
+fn own(project_root: &str, own_folders: &[String], home: Option<&str>) -> Vec<PathPattern> {
     let root = project_root.trim_end_matches('/');
     let mut out = Vec::new();
     let mut add = |text: String, mode| out.extend(PathPattern::new(&text, mode));
@@ -199,15 +231,7 @@ fn protected(project_root: &str, own_folders: &[String], home: Option<&str>) -> 
         ".cursor/hooks.json",
         ".mcp.json",
         ".claude.json",
-        ".gitconfig",
-        ".config/git/",
     ];
-    for file in CLIENT_FILES {
-        add((*file).to_owned(), BlockMode::Write);
-        // Anchored too, so that taking away a whole tree above them is seen.
-        for base in [Some(root), home].into_iter().flatten() {
-            add(format!("{}/{file}", base.trim_end_matches('/')), BlockMode::Write);
-        }
-    }
+    out.extend(protected(CLIENT_FILES, root, home));
     out
 }

@@ -58,7 +58,7 @@ impl Judge {
             served: None,
         })
         .unwrap();
-        let facts = Facts::of(&call, Some(HOME));
+        let facts = Facts::of(&call, &countersign_core::facts::ground::Ground::at_home(Some(HOME)));
         let resolved = facts.iter().flat_map(|f| &f.paths).flat_map(|p| {
             let real = |asked: &str| Resolved {
                 asked: asked.to_owned(),

@@ -136,6 +136,7 @@ async fn a_halt_file_ends_the_wait() {
 }
 
 /// Row 3, P-9: a rule that came between the question and the repetition wins over the yes.
+/// INV-22.
 #[tokio::test]
 async fn new_rules_win_over_a_yes() {
     let world = World::new().await;
@@ -153,6 +154,7 @@ async fn new_rules_win_over_a_yes() {
 }
 
 /// INV-17, P-17: the agent reads why not; cleansed and at most 500 characters; and the call did not run.
+/// INV-57, INV-63.
 #[tokio::test]
 async fn a_no_tells_why() {
     let world = World::new().await;
@@ -180,6 +182,7 @@ async fn a_no_tells_why() {
 }
 
 /// P-13, P-16, INV-35: silence is no; the window ends on the monotonic clock.
+/// INV-2.
 #[tokio::test]
 async fn silence_is_no() {
     let world = World::flowing().await;
@@ -265,7 +268,8 @@ async fn approve_behind(
 ) {
     use countersign_core::ids::GrantId;
     use countersign_gate::seams::Clock;
-    let settings = gate.rulebook().unwrap().settings();
+    let book = gate.rulebook().unwrap();
+    let settings = book.settings();
     let yes = Answer {
         approval_id: id,
         answer: countersign_core::approval::Answer::Approve {

@@ -2,6 +2,7 @@
 
 use super::common::*;
 use countersign_core::ledger::Via;
+use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_gate::gate::Gate;
 
 async fn deny(world: &World, gate: &Gate, line: &str) {
@@ -50,6 +51,31 @@ async fn a_denied_rule_is_remembered_too() {
     assert_eq!(code(&world.run(&gate, &world.call("s2", other), AT_ONCE).await), "pending");
     world.clock.advance(seconds(60));
     assert_eq!(code(&world.run(&gate, &call, AT_ONCE).await), "pending");
+}
+
+/// INV-20: fifty refusals of a kind are remembered, whatever the cap of questions is; the oldest go first.
+#[tokio::test]
+async fn only_so_much_is_remembered() {
+    let world = World::new().await;
+    let rules: String = (0..55)
+        .map(|i| {
+            format!(
+                "@tier(\"soft\") @rule_id(\"r{i}\") @severity(\"low\")\nforbid (principal, action == Agent::Action::\"execute_bash\", resource) when {{ context.command == \"make x{i}\" }};\n"
+            )
+        })
+        .collect();
+    let mut wide = settings();
+    (wide.cap, wide.per_minute) = (500, 600);
+    let text = PolicyText { file: "soft.cedar".into(), text: rules.into() };
+    let gate = world.gate_with(load(vec![(RuleSet::Soft, text)], wide));
+    for i in 0..55 {
+        deny(&world, &gate, &format!("make x{i}")).await;
+        world.clock.advance(std::time::Duration::from_millis(10));
+    }
+    for (i, expected) in [(54, "recent_denied"), (5, "recent_denied"), (4, "pending"), (0, "pending")] {
+        let answered = world.run(&gate, &world.call("s", &format!("make x{i}")), AT_ONCE).await;
+        assert_eq!(code(&answered), expected, "{i}");
+    }
 }
 
 /// INV-19: silence is remembered for the arguments only.
@@ -112,6 +138,7 @@ async fn the_rate_holds_over_a_restart() {
 }
 
 /// DECISIONS row 26, J8: permits of the last minute and running calls are counted in the store.
+/// GINV-48.
 #[tokio::test]
 async fn limits_hold_over_a_restart() {
     let world = World::new().await;

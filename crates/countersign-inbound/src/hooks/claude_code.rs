@@ -6,6 +6,7 @@
 
 use super::common::{self, Dialect, Said};
 use super::{HookAnswer, HookContext};
+use countersign_core::code::Code;
 use countersign_core::json::Json;
 use countersign_core::principal::Client;
 
@@ -28,20 +29,22 @@ pub async fn pre(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
 
 /// `PostToolUse` and `PostToolUseFailure`: the outcome is recorded. Without a record the result is withheld.
 pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
-    let Some(message) = common::read_end(input) else { return withheld("PostToolUse", None) };
+    let Some(message) = common::read_end(input) else {
+        return withheld("PostToolUse", None, Code::OutcomeUnrecorded);
+    };
     let event = message.text("hook_event_name").unwrap_or("PostToolUse").to_owned();
     let failed = event == "PostToolUseFailure";
     let response = message.get("tool_response").or_else(|| message.get("error"));
     match common::ended(&cx, &message, DIALECT, failed, response).await {
-        true => HookAnswer::silent(),
-        false => withheld(&event, response),
+        Ok(()) => HookAnswer::silent(),
+        Err(code) => withheld(&event, response, code),
     }
 }
 
 /// Replaces the result in the tool's own shape: every text in it becomes the marker. (`decision: "block"` would let
 /// the result through.) A failed call has no result to replace.
-fn withheld(event: &str, response: Option<&Json>) -> HookAnswer {
-    let marker = common::marker();
+fn withheld(event: &str, response: Option<&Json>, code: Code) -> HookAnswer {
+    let marker = common::marker(code);
     if event != "PostToolUse" {
         return HookAnswer::silent();
     }

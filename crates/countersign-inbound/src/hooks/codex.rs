@@ -74,14 +74,18 @@ pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
     let response = message.get("tool_response");
     let failed = response.and_then(|r| r.get("isError")).and_then(Json::as_bool) == Some(true);
     match common::ended(&cx, &message, DIALECT, failed, response).await {
-        true => HookAnswer::silent(),
-        false => withheld(),
+        Ok(()) => HookAnswer::silent(),
+        Err(code) => kept_back(code),
     }
 }
 
 /// The result must not reach the agent.
 pub fn withheld() -> HookAnswer {
-    common::decision("block", &common::marker())
+    kept_back(Code::OutcomeUnrecorded)
+}
+
+fn kept_back(code: Code) -> HookAnswer {
+    common::decision("block", &common::marker(code))
 }
 
 /// `Stop`: tells the agent once which of its parked calls have been decided meanwhile.

@@ -5,10 +5,10 @@
 use super::{HookAnswer, HookContext};
 use countersign_core::approval::Status;
 use countersign_core::call::{CallParts, Door, HostCall, Session, ToolCall};
-use countersign_core::cleanse::{Clean, clean_line};
+use countersign_core::cleanse::{Clean, clean_line, injection};
 use countersign_core::code::Code;
 use countersign_core::digest::Digest;
-use countersign_core::facts::tools::policy_name;
+use countersign_core::facts::tools::{self, ToolClass, policy_name};
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::{Approval, CallOutcome, Outcome};
 use countersign_core::principal::{Client, Principal};
@@ -175,8 +175,8 @@ pub(super) fn said(cx: &HookContext<'_>, answered: &Answered) -> Said {
         Decision::Allowed { granted: false } => Said::Nothing,
         Decision::Allowed { granted: true } => Said::Granted(format!("countersign: {}", answered.reason)),
         // In watch mode only a record would be lost.
-        Decision::Refused { code } if is_fault(*code) && watching(cx) => Said::Nothing,
-        Decision::Refused { code } if is_fault(*code) => {
+        Decision::Refused { code } if code.is_own_fault() && watching(cx) => Said::Nothing,
+        Decision::Refused { code } if code.is_own_fault() => {
             Said::Fault(refusal(*code, answered.reason.as_str()))
         }
         Decision::Refused { code } => Said::No(format!(
@@ -195,20 +195,6 @@ pub(super) fn said(cx: &HookContext<'_>, answered: &Answered) -> Said {
     }
 }
 
-/// Faults of ours: answered as such, and let through in watch mode.
-fn is_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Internal
-            | Code::StoreUnavailable
-            | Code::AuditUnavailable
-            | Code::Contention
-            | Code::PermitExpired
-            | Code::LogDamaged
-            | Code::LogMissing
-    )
-}
-
 /// Whether rules only watch.
 pub(super) fn watching(cx: &HookContext<'_>) -> bool {
     cx.gate.rulebook().is_some_and(|b| b.settings().mode == Mode::Watch)
@@ -219,9 +205,9 @@ fn command(project: &str, verb: &str) -> String {
     format!("countersign --project {} {verb}", countersign_core::facts::shell::quote(project))
 }
 
-/// What stands in the place of a result whose outcome has no record.
-pub(super) fn marker() -> String {
-    format!("[WITHHELD: {}]", Code::OutcomeUnrecorded.as_str())
+/// What stands in the place of a result that must not reach the agent.
+pub(super) fn marker(code: Code) -> String {
+    format!("[WITHHELD: {}]", code.as_str())
 }
 
 /// Reads the message of an event that tells the end of a call.
@@ -229,14 +215,15 @@ pub(super) fn read_end(input: &[u8]) -> Option<Json> {
     Json::parse(input, RESULT).ok()
 }
 
-/// Records the end of a call. `false`: it has no record, so the result must not reach the agent.
+/// Records the end of a call. The error: why the result must not reach the agent, because the end has no record or the
+/// result gives orders to a model.
 pub(super) async fn ended(
     cx: &HookContext<'_>,
     message: &Json,
     dialect: Dialect,
     failed: bool,
     response: Option<&Json>,
-) -> bool {
+) -> Result<(), Code> {
     let name = message.text("tool_name").unwrap_or("unknown");
     let host = session(message, dialect.client).and_then(|session| {
         let tool_use_id = match dialect.unnamed_calls {
@@ -248,25 +235,60 @@ pub(super) async fn ended(
         };
         Some(HostCall { session, agent_id: message.text("agent_id").map(str::to_owned), tool_use_id })
     });
-    let Some(host) = host else { return false };
+    let Some(host) = host else { return Err(Code::OutcomeUnrecorded) };
+    let policy = (dialect.tool)(message, name.to_owned()).unwrap_or_else(|_| name.to_owned());
+    let orders = response.map(|response| injection::scan(&strings(response))).unwrap_or_default();
+    let injection = orders.classify(Some(tools::tier(&policy)));
+    // A client's own tools bring back the user's files and programs, which may well speak of such things: what they say
+    // is recorded. What a server or an unknown tool says is kept back as at the gateway.
+    let foreign = matches!(tools::class(&policy), ToolClass::Mcp | ToolClass::Other | ToolClass::Web);
+    let kept = injection.as_ref().filter(|_| foreign).and_then(|found| cx.gate.keeps_back(found));
     let outcome = Outcome {
-        outcome: if failed { CallOutcome::Error } else { CallOutcome::Ok },
-        code: None,
+        outcome: match (kept, failed) {
+            (Some(_), _) => CallOutcome::Withheld,
+            (None, true) => CallOutcome::Error,
+            (None, false) => CallOutcome::Ok,
+        },
+        code: kept,
         duration_ms: message.get("duration_ms").and_then(Json::as_i64),
         bytes: response.map_or(0, |r| i64::try_from(r.canonical().len()).unwrap_or(i64::MAX)),
         redactions: Vec::new(),
+        injection,
     };
     match cx.gate.observe(&CallRef::Host(host), outcome).await {
-        Ok(Some(_)) => true,
+        Ok(Some(_)) => {}
         Ok(None) => {
             // It ran without a judgement of ours: the hook was missing or failed when it began.
             let note =
                 format!("a call of `{name}` ended that was never judged, or whose end was already told");
             let _ = cx.gate.note(&note).await;
-            true
         }
-        Err(_) => watching(cx),
+        Err(_) if watching(cx) => {}
+        Err(_) => return Err(Code::OutcomeUnrecorded),
     }
+    kept.map_or(Ok(()), Err)
+}
+
+/// Every string of a result as one text.
+fn strings(value: &Json) -> String {
+    fn gather(value: &Json, out: &mut String) {
+        match value {
+            Json::String(text) => {
+                out.push_str(text);
+                out.push('\n');
+            }
+            Json::Array(items) => items.iter().for_each(|item| gather(item, out)),
+            Json::Object(members) => members.iter().for_each(|(key, value)| {
+                out.push_str(key);
+                out.push('\n');
+                gather(value, out);
+            }),
+            _ => {}
+        }
+    }
+    let mut out = String::new();
+    gather(value, &mut out);
+    out
 }
 
 /// Of a turn's end: what the agent is told once of its parked calls that were decided meanwhile.

@@ -10,6 +10,7 @@
 
 use super::common::{self, Dialect, Said};
 use super::{HookAnswer, HookContext};
+use countersign_core::code::Code;
 use countersign_core::facts::tools;
 use countersign_core::json::Json;
 use countersign_core::principal::Client;
@@ -61,14 +62,18 @@ pub async fn post(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {
     let response = message.get("tool_response");
     let failed = response.and_then(|r| r.get("error")).is_some_and(|e| *e != Json::Null);
     match common::ended(&cx, &message, DIALECT, failed, response).await {
-        true => nothing(),
-        false => withheld(),
+        Ok(()) => nothing(),
+        Err(code) => kept_back(code),
     }
 }
 
 /// The result must not reach the agent.
 pub fn withheld() -> HookAnswer {
-    common::decision("deny", &common::marker())
+    kept_back(Code::OutcomeUnrecorded)
+}
+
+fn kept_back(code: Code) -> HookAnswer {
+    common::decision("deny", &common::marker(code))
 }
 
 /// `AfterAgent`: tells the agent once which of its parked calls have been decided meanwhile. A `deny` makes another turn

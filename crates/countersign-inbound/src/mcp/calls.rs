@@ -5,7 +5,6 @@ use super::{Asked, Door, Flight, Shape, answer_to, locked, matches_any, refusal_
 use async_trait::async_trait;
 use countersign_core::call::Door as CallDoor;
 use countersign_core::call::{CallParts, Served, Surface, ToolCall};
-use countersign_core::cleanse::redact_arguments;
 use countersign_core::code::Code;
 use countersign_core::facts::shell::quote;
 use countersign_core::ids::CallId;
@@ -126,6 +125,22 @@ impl Door {
         Patience { client_limit_s, hold_s: self.parts.settings.hold_s, listens: None }
     }
 
+    /// A call that came in here.
+    pub(super) fn call_parts(&self, tool: String, args: Json, served: Option<Served>) -> CallParts {
+        CallParts {
+            call_id: CallId(self.parts.clock.fresh_id()),
+            door: CallDoor::Mcp,
+            principal: self.principal(),
+            session: self.session(),
+            agent_id: None,
+            tool_use_id: None,
+            tool,
+            args,
+            cwd: Some(self.parts.folder.clone()),
+            served: served.map(Box::new),
+        }
+    }
+
     async fn make_call(&self, target: &Target<'_>) -> Result<ToolCall, (Code, String)> {
         let bad = |why: &str| (Code::Malformed, why.to_owned());
         let backend = self.backend(target.server).ok_or_else(|| bad("no such server"))?;
@@ -142,7 +157,7 @@ impl Door {
         Json::parse(args.canonical().as_bytes(), limits)
             .map_err(|e| (Code::ArgumentsTooLarge, format!("`params.arguments`: {e}")))?;
         // Judged, shown, recorded and sent is this one value (DECISIONS row 4).
-        let args = redact_arguments(&args).unwrap_or(args);
+        let args = self.parts.gate.catalogue().arguments(&args).unwrap_or(args);
         let surface = if target.is_tool {
             match self.surface(target.server).await {
                 Some(looked) => Surface::Tool(looked.surface.tools.get(&target.tool).copied()),
@@ -153,28 +168,20 @@ impl Door {
         };
         let meta = params.get("_meta");
         let tool_use_id = ["claudecode/toolUseId", "callId"].iter().find_map(|key| meta?.text(key));
-        let parts = CallParts {
-            call_id: CallId(self.parts.clock.fresh_id()),
-            door: CallDoor::Mcp,
-            principal: self.principal(),
-            session: self.session(),
-            agent_id: None,
-            tool_use_id: tool_use_id.filter(|id| id.len() <= 256).map(str::to_owned),
-            tool: format!("mcp__{}__{}", target.server, target.tool),
-            args,
-            cwd: Some(self.parts.folder.clone()),
-            served: Some(Box::new(Served {
-                server: target.server.to_owned(),
-                launch: backend.launch.pinned(),
-                surface,
-                blocked: target.is_tool && matches_any(&backend.blocked_tools, &target.tool),
-                tier: backend.tiers.get(&target.tool).copied(),
-                roles: backend.roles.get(&target.tool).cloned().unwrap_or_default(),
-                asked: None,
-                wire: Some(target.message.clone()),
-                joins: None,
-            })),
+        let served = Served {
+            server: target.server.to_owned(),
+            launch: backend.launch.pinned(),
+            surface,
+            blocked: target.is_tool && matches_any(&backend.blocked_tools, &target.tool),
+            tier: backend.tiers.get(&target.tool).copied(),
+            roles: backend.roles.get(&target.tool).cloned().unwrap_or_default(),
+            asked: None,
+            wire: Some(target.message.clone()),
+            joins: None,
         };
+        let tool = format!("mcp__{}__{}", target.server, target.tool);
+        let mut parts = self.call_parts(tool, args, Some(served));
+        parts.tool_use_id = tool_use_id.filter(|id| id.len() <= 256).map(str::to_owned);
         ToolCall::new(parts).map_err(|e| bad(&e.to_string()))
     }
 
@@ -261,7 +268,12 @@ fn told(id: &str, is_tool: bool, performed: Performed, answered: &Answered) -> S
         Ok(Given::Message(text)) => answer_to(id, &text),
         Ok(Given::Text(text)) => failed(text.as_str(), Code::ServerError.as_str()),
         Err(code) => {
+            let flagged = format!(
+                "the call has run; its result matched {} rules for text that gives orders to a model, and was kept back",
+                performed.patterns
+            );
             let why = match code {
+                Code::InjectionFound | Code::InjectionSuspected => flagged.as_str(),
                 Code::ServerTimeout => {
                     "the server did not answer in time; whether the call took effect is not known"
                 }

@@ -199,17 +199,21 @@ impl Door {
                 }
             }
             Some(Asked::Server { server, id, call }) => {
-                if let Some(call) = call {
-                    let outcome =
-                        if message.is_result() == Some(true) { CallOutcome::Ok } else { CallOutcome::Error };
-                    let bytes = i64::try_from(message.text().len()).unwrap_or(i64::MAX);
-                    let ended =
-                        Outcome { outcome, code: None, duration_ms: None, bytes, redactions: Vec::new() };
-                    let recorded = self.parts.gate.observe(&CallRef::Id(call), ended).await;
-                    if !matches!(recorded, Ok(Some(_))) {
-                        let why = "the answer could not be recorded";
-                        return self.reject(&server, &id, Code::OutcomeUnrecorded, why).await;
-                    }
+                let outcome =
+                    if message.is_result() == Some(true) { CallOutcome::Ok } else { CallOutcome::Error };
+                let bytes = i64::try_from(message.text().len()).unwrap_or(i64::MAX);
+                let ended = Outcome {
+                    outcome,
+                    code: None,
+                    duration_ms: None,
+                    bytes,
+                    redactions: Vec::new(),
+                    injection: None,
+                };
+                let recorded = self.parts.gate.observe(&CallRef::Id(call), ended).await;
+                if !matches!(recorded, Ok(Some(_))) {
+                    let why = "the answer could not be recorded";
+                    return self.reject(&server, &id, Code::OutcomeUnrecorded, why).await;
                 }
                 if let Ok(answer) = Message::from_server(message.with_id(&id).as_bytes()) {
                     let _ = self.parts.gate.carry(&server, &answer, &*self.parts.servers).await;

@@ -22,9 +22,6 @@ pub(super) struct Looked {
     pub(super) texts: Vec<(String, String)>,
 }
 
-/// Most pages of a listing that are fetched.
-const MAX_PAGES: usize = 100;
-
 impl Door {
     /// What a server lists now; looked at when that was never done or may have changed. `None` when it cannot be told.
     pub(super) async fn surface(&self, server: &str) -> Option<Arc<Looked>> {
@@ -44,28 +41,23 @@ impl Door {
     async fn look(&self, server: &str) -> Option<Arc<Looked>> {
         let mut tools: Vec<Listed> = Vec::new();
         let mut texts: Vec<String> = Vec::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let params =
-                cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
-            let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\"{params}}}");
-            let request = Message::from_server(text.as_bytes()).ok()?;
-            let answer = self.parts.gate.carry(server, &request, &*self.parts.servers).await.ok()??;
-            let answer = Message::from_server(answer.as_str().as_bytes()).ok()?;
-            let result = answer.result()?;
-            let page = trust::listing(result).ok()?;
+        let page = |result: &str| {
+            let page = trust::listing(result)?;
+            // The bound is one on all pages together.
+            if tools.len() + page.tools.len() > trust::MAX_TOOLS {
+                return Err("too many tools".to_owned());
+            }
             for tool in page.tools {
                 if tools.iter().all(|t| t.name != tool.name) {
-                    texts.push(result.get(tool.span.clone())?.to_owned());
+                    let text = result.get(tool.span.clone()).ok_or("a tool without a place")?;
+                    texts.push(text.to_owned());
                     tools.push(tool);
                 }
             }
-            cursor = page.next;
-            if cursor.is_none() {
-                return self.take_in(server, &tools, texts).await;
-            }
-        }
-        None
+            Ok(page.next)
+        };
+        self.parts.gate.pages(server, "tools/list", &*self.parts.servers, page).await.ok()?;
+        self.take_in(server, &tools, texts).await
     }
 
     async fn take_in(&self, server: &str, tools: &[Listed], texts: Vec<String>) -> Option<Arc<Looked>> {
@@ -122,9 +114,11 @@ impl Door {
         let Some(looked) = looked else {
             return refused(id, Code::ServerUnavailable, "what the server lists could not be looked at");
         };
+        // A page must not say anything else than what was looked at: a name of another page, with other words.
         let shown: Vec<String> = page
             .tools
             .iter()
+            .filter(|tool| looked.surface.tools.get(&tool.name) == Some(&tool.digest))
             .filter(|tool| self.shows(server, &looked.surface, &tool.name))
             .filter_map(|tool| result.get(tool.span.clone()).map(str::to_owned))
             .collect();

@@ -13,6 +13,7 @@ use countersign_core::json::Json;
 use countersign_core::json::scan::{self, splice};
 use countersign_core::rpc::{self, Message};
 use countersign_core::trust;
+use countersign_gate::servers::{CarryError, PagesError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -22,8 +23,6 @@ const NEWEST: &str = "2025-11-25";
 const REVISIONS: [&str; 4] = [NEWEST, "2025-06-18", "2025-03-26", "2024-11-05"];
 /// Most resources whose server is remembered.
 const MAX_ROUTES: usize = 100_000;
-/// Most pages of a server's list.
-const MAX_PAGES: usize = 100;
 
 /// What is known of the servers' parts, to send a request where it belongs.
 #[derive(Default)]
@@ -161,35 +160,21 @@ impl Door {
     async fn gather(&self, id: &str, method: &str, capability: &str, member: &str) -> String {
         let mut all: Vec<String> = Vec::new();
         for server in self.having(capability) {
-            let mut cursor: Option<String> = None;
-            for _ in 0..MAX_PAGES {
-                let params =
-                    cursor.as_ref().map(|c| format!(",\"params\":{{\"cursor\":{c}}}")).unwrap_or_default();
-                let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"{method}\"{params}}}");
-                let Ok(request) = Message::from_server(text.as_bytes()) else { break };
-                let answer = match self.parts.gate.carry(&server, &request, &*self.parts.servers).await {
-                    Ok(Some(text)) => text,
-                    Ok(None) => break,
-                    Err(e @ countersign_gate::servers::CarryError::Halted(_)) => {
-                        return self.not_carried(id, &e).await;
-                    }
-                    Err(_) => break,
-                };
-                let Ok(answer) = Message::from_server(answer.as_str().as_bytes()) else { break };
-                let Some(result) = answer.result() else { break };
+            let page = |result: &str| {
                 let whole = 0..result.len();
-                let Some(list) = scan::member(result, &whole, member) else { break };
+                let list = scan::member(result, &whole, member).ok_or("a page without its list")?;
                 for span in trust::items(result, &list).unwrap_or_default() {
                     let item = result.get(span).unwrap_or_default();
                     all.push(self.remember(&server, member, item));
                 }
-                cursor = scan::member(result, &whole, "nextCursor")
-                    .and_then(|s| result.get(s))
-                    .filter(|token| token.starts_with('"'))
-                    .map(str::to_owned);
-                if cursor.is_none() {
-                    break;
-                }
+                let next = scan::member(result, &whole, "nextCursor").and_then(|s| result.get(s));
+                Ok(next.filter(|token| token.starts_with('"')).map(str::to_owned))
+            };
+            // What a server lists up to where it fails is shown; the others are not its hostages.
+            if let Err(PagesError::Carry(e @ CarryError::Halted(_))) =
+                self.parts.gate.pages(&server, method, &*self.parts.servers, page).await
+            {
+                return self.not_carried(id, &e).await;
             }
         }
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"{member}\":[{}]}}}}", all.join(","))

@@ -28,15 +28,21 @@ use countersign_gate::gate::{Gate, Leaving};
 use countersign_gate::seams::{Clock, Gateway, Servers};
 use countersign_gate::servers::Launch;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Most requests of a client that run at once; further ones are refused.
 const MAX_IN_FLIGHT: usize = 512;
 /// Most remarks on what a server says to nobody; a noisy server must not fill the log.
 const MAX_GARBAGE_NOTES: u64 = 20;
+/// How much of what servers say by themselves may wait for the client to read it.
+const UNREAD_BYTES: u32 = 4 * 1024 * 1024;
+/// Most requests of servers that are judged at once, and most that have no answer of the client yet; further ones are
+/// refused.
+const MAX_ASKING: usize = 64;
+const MAX_ASKED: usize = 4_096;
 /// How long running calls may take to end once the client is gone.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -105,7 +111,16 @@ pub struct DoorParts {
     /// The process that the client runs in.
     pub agent: Option<AgentProcess>,
     /// Lines to the client, without their ends.
-    pub output: mpsc::UnboundedSender<String>,
+    pub output: mpsc::UnboundedSender<Outgoing>,
+}
+
+/// A line to the client. Whoever writes it drops it when it is written.
+#[derive(Default)]
+pub struct Outgoing {
+    /// Without its end.
+    pub line: String,
+    /// What a server said by itself takes room until it is written.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// A line of the client.
@@ -130,6 +145,8 @@ pub struct Door {
     numbers: AtomicU64,
     garbage: AtomicU64,
     routes: Mutex<many::Routes>,
+    room: Arc<Semaphore>,
+    asking: AtomicUsize,
 }
 
 /// What the client said of itself.
@@ -189,7 +206,7 @@ impl Listing {
 /// A request that we sent to the client.
 enum Asked {
     /// For a server: which, with what id, and the call it was judged as.
-    Server { server: String, id: String, call: Option<countersign_core::ids::CallId> },
+    Server { server: String, id: String, call: countersign_core::ids::CallId },
     /// About a held call.
     Held { flight: Arc<Flight> },
 }
@@ -215,6 +232,8 @@ impl Door {
             numbers: AtomicU64::new(1),
             garbage: AtomicU64::new(0),
             routes: Mutex::default(),
+            room: Arc::new(Semaphore::new(usize::try_from(UNREAD_BYTES).unwrap_or(usize::MAX))),
+            asking: AtomicUsize::new(0),
             parts,
         })
     }
@@ -276,7 +295,14 @@ impl Door {
     }
 
     fn send(&self, line: String) {
-        let _ = self.parts.output.send(line);
+        let _ = self.parts.output.send(Outgoing { line, room: None });
+    }
+
+    /// Sends what a server said by itself, once the client has read enough of what was said before.
+    async fn pass(&self, line: String) {
+        let cost = u32::try_from(line.len()).unwrap_or(u32::MAX).saturating_add(256).min(UNREAD_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(cost).await.ok();
+        let _ = self.parts.output.send(Outgoing { line, room });
     }
 
     fn fresh(&self) -> String {

@@ -8,8 +8,7 @@ use super::server::{bad_params, parameters};
 use super::{Door, Flight};
 use async_trait::async_trait;
 use countersign_core::approval::Status;
-use countersign_core::call::Door as CallDoor;
-use countersign_core::call::{CallParts, ToolCall};
+use countersign_core::call::ToolCall;
 use countersign_core::cleanse::{Raw, Reply, clean_line};
 use countersign_core::code::Code;
 use countersign_core::facts::tools::OWN;
@@ -107,18 +106,7 @@ impl Door {
             self.malformed(tool, Code::Malformed, &why).await;
             return Some(bad_params(id, &why));
         }
-        let parts = CallParts {
-            call_id: CallId(self.parts.clock.fresh_id()),
-            door: CallDoor::Mcp,
-            principal: self.principal(),
-            session: self.session(),
-            agent_id: None,
-            tool_use_id: None,
-            tool: tool.to_owned(),
-            args,
-            cwd: Some(self.parts.folder.clone()),
-            served: None,
-        };
+        let parts = self.call_parts(tool.to_owned(), args, None);
         let call = match ToolCall::new(parts) {
             Ok(call) => call,
             Err(e) => return Some(bad_params(id, &e.to_string())),

@@ -1,10 +1,8 @@
 //! What servers say by themselves: notifications go to the client, requests are judged first.
 
-use super::{Asked, Backend, Door, locked, refused};
-use countersign_core::call::Door as CallDoor;
-use countersign_core::call::{CallParts, FromServer, Served, Surface, ToolCall};
+use super::{Asked, Backend, Door, MAX_ASKED, MAX_ASKING, locked, refused};
+use countersign_core::call::{FromServer, Served, Surface, ToolCall};
 use countersign_core::code::Code;
-use countersign_core::ids::CallId;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::{self, Message};
 use countersign_gate::gate::{Decision, Patience};
@@ -28,7 +26,17 @@ impl Door {
         let text = self.parts.gate.heard(&raw);
         let Ok(message) = Message::from_server(text.as_str().as_bytes()) else { return };
         if message.is_request() {
-            tokio::spawn(async move { self.asks(&server, message).await });
+            let before = self.asking.fetch_add(1, Ordering::AcqRel);
+            let few = before < MAX_ASKING && locked(&self.asked).len() < MAX_ASKED;
+            tokio::spawn(async move {
+                if few {
+                    self.asks(&server, message).await;
+                } else if let Some(id) = message.id() {
+                    let why = "too many requests have no answer yet";
+                    self.reject(&server, id, Code::LimitConcurrency, why).await;
+                }
+                self.asking.fetch_sub(1, Ordering::AcqRel);
+            });
             return;
         }
         if message.method() == Some("notifications/cancelled") {
@@ -39,7 +47,7 @@ impl Door {
                 _ => None,
             });
             if let Some(ours) = ours {
-                self.send(message.with(None, &[(&["requestId"], &ours)]));
+                self.pass(message.with(None, &[(&["requestId"], &ours)])).await;
             }
             return;
         }
@@ -52,7 +60,7 @@ impl Door {
             let name = server.clone();
             tokio::spawn(async move { door.surface(&name).await });
         }
-        self.send(message.text().to_owned());
+        self.pass(message.text().to_owned()).await;
     }
 
     /// A request of a server: its own kind of call, judged, shown to the client, answered.
@@ -83,11 +91,8 @@ impl Door {
         match &answered.decision {
             Decision::Allowed { .. } => {
                 let ours = self.fresh();
-                let asked = Asked::Server {
-                    server: server.to_owned(),
-                    id: id.to_owned(),
-                    call: Some(answered.call_id),
-                };
+                let asked =
+                    Asked::Server { server: server.to_owned(), id: id.to_owned(), call: answered.call_id };
                 locked(&self.asked).insert(ours.clone(), asked);
                 self.send(message.with_id(&ours));
             }
@@ -103,35 +108,26 @@ impl Door {
             "sampling/createMessage" => backend.sampling,
             "elicitation/create" => backend.elicitation,
             "roots/list" => backend.roots,
-            // What is not known yet is treated as the most cautious of the known.
+            // A typed server is as it would be without us; of others what is not known yet is refused.
             _ if backend.launch.typed => FromServer::Pass,
             _ => FromServer::Deny,
         };
         let server = backend.launch.name.clone();
         // With a slash, so that no method is taken for a tool of that name.
         let slash = if method.contains('/') { "" } else { "/" };
-        let parts = CallParts {
-            call_id: CallId(self.parts.clock.fresh_id()),
-            door: CallDoor::Mcp,
-            principal: self.principal(),
-            session: self.session(),
-            agent_id: None,
-            tool_use_id: None,
-            tool: format!("mcp__{server}__{slash}{method}"),
-            args,
-            cwd: Some(self.parts.folder.clone()),
-            served: Some(Box::new(Served {
-                server,
-                launch: backend.launch.pinned(),
-                surface: Surface::Method,
-                blocked: false,
-                tier: None,
-                roles: Vec::new(),
-                asked: Some(said),
-                wire: Some(message.clone()),
-                joins: None,
-            })),
+        let tool = format!("mcp__{server}__{slash}{method}");
+        let served = Served {
+            server,
+            launch: backend.launch.pinned(),
+            surface: Surface::Method,
+            blocked: false,
+            tier: None,
+            roles: Vec::new(),
+            asked: Some(said),
+            wire: Some(message.clone()),
+            joins: None,
         };
+        let parts = self.call_parts(tool, args, Some(served));
         ToolCall::new(parts).ok()
     }
 

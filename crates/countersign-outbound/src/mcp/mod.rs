@@ -13,10 +13,10 @@ pub use server::Spec;
 use async_trait::async_trait;
 use countersign_core::call::ToolCall;
 use countersign_core::cleanse::{Raw, Reply};
+use countersign_core::facts::tools;
 use countersign_core::ids::CallId;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
-use countersign_gate::gate::server_tool;
 use countersign_gate::permit::{Pass, Permit};
 use countersign_gate::seams::{Clock, Downstream, Heard, PerformError, Servers, Unready};
 use server::{Server, Tally};
@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, mpsc};
 /// The servers of one gateway.
 pub struct Pool {
     servers: Vec<Arc<Server>>,
-    heard: Mutex<mpsc::UnboundedReceiver<Heard>>,
+    heard: Mutex<mpsc::UnboundedReceiver<(Heard, u32)>>,
     said: Arc<Tally>,
     clock: Arc<dyn Clock>,
 }
@@ -83,7 +83,7 @@ impl Downstream for Pool {
         let origin = message.id().map(str::to_owned);
         let arguments = call.args().canonical();
         let answer = if message.method() == Some("tools/call") {
-            let name = Json::str(server_tool(call.tool(), &served.server)).canonical();
+            let name = Json::str(tools::bare(call.tool(), &served.server)).canonical();
             let members: [(&[&str], &str); 2] = [(&["name"], &name), (&["arguments"], &arguments)];
             server.send(message, &members, origin, Some(call.id())).await?
         } else {
@@ -132,12 +132,14 @@ impl Servers for Pool {
     async fn hear(&self) -> Option<Heard> {
         let mut heard = self.heard.lock().await;
         // Who comes for the next has dealt with the one before.
-        if self.said.taken.swap(false, Ordering::AcqRel) {
+        let taken = self.said.taken.swap(0, Ordering::AcqRel);
+        if taken > 0 {
+            self.said.room.add_permits(usize::try_from(taken - 1).unwrap_or(0));
             self.said.done.fetch_add(1, Ordering::Release);
             self.said.moved.notify_waiters();
         }
-        let next = heard.recv().await;
-        self.said.taken.store(next.is_some(), Ordering::Release);
-        next
+        let (next, cost) = heard.recv().await?;
+        self.said.taken.store(u64::from(cost) + 1, Ordering::Release);
+        Some(next)
     }
 }

@@ -9,13 +9,14 @@ use super::child::{self, Line, Program};
 use countersign_core::cleanse::Raw;
 use countersign_core::ids::CallId;
 use countersign_core::rpc::{MAX_FRAME_BYTES, Message};
+use countersign_gate::permit::PERMIT_LIFE;
 use countersign_gate::seams::{Heard, PerformError, Said, Unready};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 /// A server that ended is started anew at most once in this time.
 const RESTART_EVERY: Duration = Duration::from_secs(30);
@@ -23,6 +24,10 @@ const RESTART_EVERY: Duration = Duration::from_secs(30);
 const OPENING: Duration = Duration::from_secs(30);
 /// How long a cancelled request is still waited for.
 const CANCELLED: Duration = Duration::from_secs(5);
+/// How much of what servers say by themselves may wait to be dealt with. A longer thing waits until it is alone.
+const HEARD_BYTES: u32 = 4 * 1024 * 1024;
+/// How much may wait to be read by one server.
+const UNREAD_BYTES: usize = 64 * 1024 * 1024;
 /// Failures in a row that open the breaker, and how long it stays open at first and at most.
 const BREAKER_FAILURES: u32 = 5;
 const BREAKER_COOLDOWN: Duration = Duration::from_secs(30);
@@ -42,7 +47,7 @@ pub struct Spec {
 pub(super) struct Server {
     pub(super) spec: Spec,
     state: Mutex<State>,
-    heard: mpsc::UnboundedSender<Heard>,
+    heard: mpsc::UnboundedSender<(Heard, u32)>,
     /// Shared by every server, so that an id names one request of the whole process.
     ids: Arc<AtomicU64>,
     /// How many things were put into `heard`, and how many of them have been dealt with.
@@ -51,18 +56,29 @@ pub(super) struct Server {
 }
 
 /// Counts what was heard, so that an answer does not overtake what was said before it.
-#[derive(Default)]
 pub(super) struct Tally {
     pub(super) put: AtomicU64,
     pub(super) done: AtomicU64,
-    /// One was taken and is being dealt with.
-    pub(super) taken: AtomicBool,
+    /// One was taken and is being dealt with: the room it takes, and one more; 0 for none.
+    pub(super) taken: AtomicU64,
     pub(super) moved: Notify,
+    /// Room for what was heard and is not dealt with yet. Without any, no server is listened to.
+    pub(super) room: Semaphore,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        let bytes = usize::try_from(HEARD_BYTES).unwrap_or(usize::MAX);
+        let zero = AtomicU64::default;
+        Tally { put: zero(), done: zero(), taken: zero(), moved: Notify::new(), room: Semaphore::new(bytes) }
+    }
 }
 
 #[derive(Default)]
 struct State {
     link: Option<Link>,
+    /// How often it was started.
+    starts: u64,
     restarted: Option<Instant>,
     /// The client's opening words, said again to a process that is started anew.
     initialize: Option<Message>,
@@ -80,8 +96,35 @@ struct Breaker {
 }
 
 struct Link {
-    lines: mpsc::UnboundedSender<Vec<u8>>,
+    /// Which start it is of: what an earlier process still says is nobody's.
+    nth: u64,
+    lines: mpsc::UnboundedSender<Given>,
+    /// Bytes of lines that the process has not taken yet.
+    unread: Arc<AtomicUsize>,
     pending: HashMap<u64, Pending>,
+}
+
+/// A line for a process.
+struct Given {
+    line: Vec<u8>,
+    /// Of a permitted call: its number here, and when it must have begun. Behind a process that does not read, a permit
+    /// does not wait for ever: a halt has to end what has not begun.
+    call: Option<(u64, Instant)>,
+}
+
+impl Link {
+    /// Gives the process a line. `false` when it does not read any more.
+    fn give(&self, line: Vec<u8>) -> bool {
+        self.give_call(line, None)
+    }
+
+    fn give_call(&self, line: Vec<u8>, call: Option<(u64, Instant)>) -> bool {
+        if self.unread.load(Ordering::Acquire) > UNREAD_BYTES {
+            return false;
+        }
+        self.unread.fetch_add(line.len(), Ordering::AcqRel);
+        self.lines.send(Given { line, call }).is_ok()
+    }
 }
 
 struct Pending {
@@ -100,6 +143,8 @@ enum Answer {
     /// It came and cannot be read.
     Unreadable(String),
     Gone(String),
+    /// It was never sent.
+    NotBegun,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,7 +154,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Server {
     pub(super) fn new(
         spec: Spec,
-        heard: mpsc::UnboundedSender<Heard>,
+        heard: mpsc::UnboundedSender<(Heard, u32)>,
         ids: Arc<AtomicU64>,
         said: Arc<Tally>,
     ) -> Arc<Server> {
@@ -134,21 +179,37 @@ impl Server {
     /// Starts the process. It is given lines and listened to from now on.
     pub(super) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let (process, mut input, output) = self.spec.program.start()?;
-        let (lines, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
-        self.state().link = Some(Link { lines, pending: HashMap::new() });
+        let (lines, mut queue) = mpsc::unbounded_channel::<Given>();
+        let unread = Arc::new(AtomicUsize::new(0));
+        let nth = {
+            let mut state = self.state();
+            state.starts += 1;
+            let nth = state.starts;
+            state.link = Some(Link { nth, lines, unread: Arc::clone(&unread), pending: HashMap::new() });
+            state.starts
+        };
+        let server = Arc::clone(self);
         let ending = tokio::spawn(async move {
-            while let Some(line) = queue.recv().await {
+            while let Some(Given { line, call }) = queue.recv().await {
+                if let Some((id, until)) = call
+                    && Instant::now() > until
+                {
+                    unread.fetch_sub(line.len(), Ordering::AcqRel);
+                    server.not_begun(id);
+                    continue;
+                }
                 // A server that does not read any more is found out by its end.
                 if input.write_all(&line).await.is_err() || input.flush().await.is_err() {
                     break;
                 }
+                unread.fetch_sub(line.len(), Ordering::AcqRel);
             }
             drop(input);
             child::end(process).await;
         });
         self.state().ending.push(ending);
         let server = Arc::clone(self);
-        tokio::spawn(async move { server.listen(output).await });
+        tokio::spawn(async move { server.listen(output, nth).await });
         Ok(())
     }
 
@@ -174,8 +235,15 @@ impl Server {
         if let Some(initialize) = initialize {
             match tokio::time::timeout(OPENING, self.ask(&initialize, None)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(e)) => return Err(failed(format!("it does not open: {e}"))),
-                Err(_) => return Err(failed("it does not open in time".to_owned())),
+                // What nobody could open gets no calls either, and nobody looks at what it lists.
+                Ok(Err(e)) => {
+                    self.gone("it did not open");
+                    return Err(failed(format!("it does not open: {e}")));
+                }
+                Err(_) => {
+                    self.gone("it did not open in time");
+                    return Err(failed("it does not open in time".to_owned()));
+                }
             }
         }
         if let Some(initialized) = initialized {
@@ -268,8 +336,9 @@ impl Server {
             let Some(link) = &mut state.link else {
                 return Err(PerformError::Failed("the server is not running".to_owned()));
             };
-            if link.lines.send(line).is_err() {
-                return Err(PerformError::Failed("the server is not running".to_owned()));
+            let begins = call.map(|_| (id, Instant::now() + PERMIT_LIFE));
+            if !link.give_call(line, begins) {
+                return Err(PerformError::Failed("the server does not read what it is sent".to_owned()));
             }
             let pending =
                 Pending { answer, origin: origin.clone(), call, token, cancelled: Arc::clone(&cancelled) };
@@ -306,6 +375,10 @@ impl Server {
                         Ok(Answer::Message(message, before)) => Ok((*message, before)),
                         Ok(Answer::Unreadable(why)) => Err(PerformError::Unreadable(why)),
                         Ok(Answer::Gone(why)) => Err(PerformError::Unknown(why)),
+                        Ok(Answer::NotBegun) => {
+                            let why = "the server did not read the call while it was permitted";
+                            Err(PerformError::Failed(why.to_owned()))
+                        }
                         Err(_) => Err(PerformError::Unknown("the server's link was dropped".to_owned())),
                     };
                 }
@@ -321,13 +394,21 @@ impl Server {
         }
     }
 
+    /// A call that was never given to the process.
+    fn not_begun(&self, id: u64) {
+        let pending = self.state().link.as_mut().and_then(|link| link.pending.remove(&id));
+        if let Some(pending) = pending {
+            let _ = pending.answer.send(Answer::NotBegun);
+        }
+    }
+
     /// A request that nobody waits for any more; the server is told.
     fn forget(&self, id: u64) {
         let mut state = self.state();
         if let Some(link) = &mut state.link
             && link.pending.remove(&id).is_some()
         {
-            let _ = link.lines.send(cancel_line(id, "timed out"));
+            link.give(cancel_line(id, "timed out"));
         }
     }
 
@@ -336,7 +417,7 @@ impl Server {
         let state = self.state();
         let Some(link) = &state.link else { return };
         if let Some((id, pending)) = link.pending.iter().find(|(_, p)| p.call == Some(call)) {
-            let _ = link.lines.send(cancel_line(*id, "the client took the call back"));
+            link.give(cancel_line(*id, "the client took the call back"));
             pending.cancelled.notify_one();
         }
     }
@@ -360,24 +441,41 @@ impl Server {
         }
         if let Some(link) = &state.link {
             text.push('\n');
-            let _ = link.lines.send(text.into_bytes());
+            link.give(text.into_bytes());
         }
     }
 
-    fn hear(&self, what: Said) {
-        self.said.put.fetch_add(1, Ordering::Release);
-        let _ = self.heard.send(Heard { server: self.spec.name.clone(), what });
+    /// Waits for room: a server that says more than anybody takes is not read any further.
+    async fn hear(&self, what: Said) {
+        let bytes = match &what {
+            Said::Message(message) => message.inner().text().len(),
+            Said::Garbage(text) | Said::Gone(text) => text.len(),
+        };
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(256).min(HEARD_BYTES);
+        if let Ok(room) = self.said.room.acquire_many(cost).await {
+            room.forget();
+            self.put(what, cost);
+        }
     }
 
-    async fn listen(self: Arc<Self>, output: tokio::process::ChildStdout) {
+    fn put(&self, what: Said, cost: u32) {
+        self.said.put.fetch_add(1, Ordering::Release);
+        let _ = self.heard.send((Heard { server: self.spec.name.clone(), what }, cost));
+    }
+
+    async fn listen(self: Arc<Self>, output: tokio::process::ChildStdout, nth: u64) {
         let mut output = BufReader::with_capacity(64 * 1024, output);
         let why = loop {
-            match child::line(&mut output, MAX_FRAME_BYTES).await {
+            let line = child::line(&mut output, MAX_FRAME_BYTES).await;
+            if self.state().link.as_ref().is_none_or(|link| link.nth != nth) {
+                return;
+            }
+            match line {
                 Ok(Some(Line::Whole(line))) if line.iter().all(u8::is_ascii_whitespace) => {}
-                Ok(Some(Line::Whole(line))) => self.take(&line),
+                Ok(Some(Line::Whole(line))) => self.take(&line).await,
                 Ok(Some(Line::TooLong(begins, ends))) => {
                     let why = format!("a line of more than {MAX_FRAME_BYTES} bytes");
-                    self.unreadable(&[&begins, &ends], &why);
+                    self.unreadable(&[&begins, &ends], &why).await;
                 }
                 Ok(None) => break "it closed its output".to_owned(),
                 Err(e) => break e.to_string(),
@@ -386,13 +484,13 @@ impl Server {
         self.gone(&why);
     }
 
-    fn take(&self, line: &[u8]) {
+    async fn take(&self, line: &[u8]) {
         let message = match Message::from_server(line) {
             Ok(message) => message,
             Err(e) => {
                 let tail = line.get(line.len().saturating_sub(256)..).unwrap_or_default();
                 let head = line.get(..line.len().min(256)).unwrap_or_default();
-                return self.unreadable(&[head, tail], &e.to_string());
+                return self.unreadable(&[head, tail], &e.to_string()).await;
             }
         };
         match (message.method(), message.id()) {
@@ -404,7 +502,7 @@ impl Server {
                         let before = self.said.put.load(Ordering::Acquire);
                         let _ = pending.answer.send(Answer::Message(Box::new(message), before));
                     }
-                    None => self.hear(Said::Garbage("an answer to nothing that is open".to_owned())),
+                    None => self.hear(Said::Garbage("an answer to nothing that is open".to_owned())).await,
                 }
             }
             (Some("notifications/progress"), None) => {
@@ -415,15 +513,15 @@ impl Server {
                 let mapped = known.map(|token| message.with(None, &[(&["progressToken"], &token)]));
                 // Progress of what is over, or of somebody else's request, concerns nobody.
                 if let Some(Ok(message)) = mapped.map(|text| Message::from_server(text.as_bytes())) {
-                    self.hear(Said::Message(Raw::new(message)));
+                    self.hear(Said::Message(Raw::new(message))).await;
                 }
             }
-            _ => self.hear(Said::Message(Raw::new(message))),
+            _ => self.hear(Said::Message(Raw::new(message))).await,
         }
     }
 
     /// A line that cannot be read. Whoever waits for the answer that it may be should not wait for the deadline.
-    fn unreadable(&self, parts: &[&[u8]], why: &str) {
+    async fn unreadable(&self, parts: &[&[u8]], why: &str) {
         let meant = parts.iter().find_map(|part| {
             let id = id_in(part)?;
             let mut state = self.state();
@@ -434,7 +532,7 @@ impl Server {
             Some(pending) => {
                 let _ = pending.answer.send(Answer::Unreadable(why.to_owned()));
             }
-            None => self.hear(Said::Garbage(why.to_owned())),
+            None => self.hear(Said::Garbage(why.to_owned())).await,
         }
     }
 
@@ -444,7 +542,7 @@ impl Server {
         for (_, pending) in link.pending {
             let _ = pending.answer.send(Answer::Gone(format!("`{}` ended: {why}", self.spec.name)));
         }
-        self.hear(Said::Gone(why.to_owned()));
+        self.put(Said::Gone(why.to_owned()), 0);
     }
 }
 

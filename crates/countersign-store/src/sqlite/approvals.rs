@@ -163,17 +163,19 @@ pub(super) async fn ask(
             (SELECT count(*) FROM approvals a WHERE a.task_id = k.task_id AND a.wait_mode = 'hold'
                 AND a.resumed_at IS NULL) AS waiting,
             EXISTS (SELECT 1 FROM approvals a WHERE a.status = 'PENDING' AND a.principal = ?3
-                AND a.call_digest = ?4 AND a.expires_at > ?2) AS asked
+                AND a.call_digest = ?4 AND a.rulebook_digest = ?5 AND a.expires_at > ?2) AS asked
          FROM tasks k WHERE k.task_id = ?1 AND k.status IN ('RUNNING', 'HYDRATING', 'AWAITING_APPROVAL')",
     )
     .bind(task.to_string())
     .bind(now.0)
     .bind(&request.principal)
     .bind(request.call_digest.to_string())
+    .bind(request.rulebook_digest.to_string())
     .fetch_optional(&mut *tx.conn)
     .await?
     .ok_or(Fail::Moved)?;
-    // The same question is open already: the caller reads again and attaches to it.
+    // The same question is open already: the caller reads again and attaches to it. One that was asked under other
+    // rules is another question, since no yes to it could be spent now.
     if counts.try_get("asked")? {
         return Err(Fail::Moved);
     }

@@ -49,7 +49,7 @@ SELECT
     (
         SELECT json_array(json_array(a.approval_id, a.wait_mode, a.expires_at, a.rulebook_digest))
         FROM approvals a
-        WHERE a.status = 'PENDING' AND a.principal = ?4 AND a.call_digest = ?7
+        WHERE a.status = 'PENDING' AND a.principal = ?4 AND a.call_digest = ?7 AND a.rulebook_digest = ?8
           AND a.expires_at > n.now AND NOT n.stepped
         ORDER BY a.seq LIMIT 1
     ) AS open,

@@ -80,13 +80,14 @@ fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> 
     let duration_ms: i64 = row.try_get("duration_ms")?;
     let joined_by: Option<String> = row.try_get("joined_by")?;
     let redactions: Vec<(&str, Json)> =
-        ended.redactions.iter().map(|(id, n)| (*id, Json::int(i64::from(*n)))).collect();
+        ended.redactions.iter().map(|(id, n)| (&**id, Json::int(i64::from(*n)))).collect();
     let keys = [
         ("outcome", word(ended.outcome.as_str())),
         ("code", ended.code.and_then(|c| word(c.as_str()))),
         ("duration_ms", int(duration_ms)),
         ("bytes", int(ended.bytes)),
         ("redactions", (!redactions.is_empty()).then(|| Json::object(redactions))),
+        ("injection", ended.injection.as_ref().map(|found| found.record())),
         ("joined_by", joined_by.and_then(word)),
     ];
     let task = task.as_deref().and_then(TaskId::parse);
@@ -96,7 +97,14 @@ fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> 
 
 /// The end of a call that nobody told of.
 fn unknown() -> Ended {
-    Ended { outcome: CallOutcome::Unknown, code: None, duration_ms: None, bytes: 0, redactions: Vec::new() }
+    Ended {
+        outcome: CallOutcome::Unknown,
+        code: None,
+        duration_ms: None,
+        bytes: 0,
+        redactions: Vec::new(),
+        injection: None,
+    }
 }
 
 /// A gateway is gone without a word: its open calls are unknown. What waited for a person stays decidable, since the

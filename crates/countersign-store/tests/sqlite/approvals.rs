@@ -470,6 +470,7 @@ async fn calls_end_once_and_sessions_end_whole() {
         duration_ms: Some(7),
         bytes: 120,
         redactions: Vec::new(),
+        injection: None,
     };
     assert_eq!(store.observe(&CallRef::Host(host.clone()), ok()).await.unwrap(), Some(first.call_id));
     assert_eq!(store.observe(&CallRef::Host(host), ok()).await.unwrap(), None);

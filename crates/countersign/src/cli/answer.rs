@@ -1,5 +1,6 @@
 //! `countersign approve` and `countersign deny`: a person's answer.
 
+use super::policy::suggestions;
 use super::{Context, complain, exit, need_person, say, show};
 use crate::wire::Wired;
 use anyhow::{Context as _, bail};
@@ -173,6 +174,18 @@ impl Approve {
             ));
         }
         told(cx, &wired, &decided);
+        // Whoever says the same yes again and again should not have to look for the way out.
+        if decided.scope == Some(Scope::ThisCall) && !cx.global.json && !cx.global.quiet {
+            let again =
+                suggestions(&wired).await?.into_iter().find(|s| Some(&s.scope) == row.request.exact.as_ref());
+            if let Some(again) = again {
+                let verb = show::command(wired.project.root_text(), "policy suggest --apply");
+                say(&format!(
+                    "That was yes number {} to this very call. To let it pass from now on: {verb}",
+                    again.times
+                ));
+            }
+        }
         Ok(exit::OK)
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Context, complain, exit, say};
 use crate::config::keys::KEYS;
+use countersign_core::cleanse::clean_line;
 use countersign_core::json::Json;
 
 /// Show the configuration in force.
@@ -61,10 +62,22 @@ impl Config {
                 }
                 for entry in settings.allow.iter().filter(|a| a.project == wired.project.id) {
                     let until = entry.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
+                    say(&format!("allow {}:{}{until}", entry.kind, clean_line(&entry.value, 200)));
+                }
+                for pin in &settings.rules.ground.tiers {
                     say(&format!(
-                        "allow {}:{}{until}",
-                        entry.kind,
-                        countersign_core::cleanse::clean_line(&entry.value, 200)
+                        "tier {} = {} because {}",
+                        clean_line(&pin.pattern, 200),
+                        pin.tier.as_str(),
+                        clean_line(&pin.because, 200)
+                    ));
+                }
+                for tool in &settings.rules.ground.tools {
+                    say(&format!(
+                        "tool {} = {} of {}",
+                        clean_line(&tool.tool, 200),
+                        tool.action.as_str(),
+                        clean_line(&tool.field, 200)
                     ));
                 }
                 Ok(exit::OK)

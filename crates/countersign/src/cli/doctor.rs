@@ -181,14 +181,24 @@ async fn own_side(cx: &Context, project: &Project, report: &mut Report) -> Optio
     for warning in &wired.warnings {
         report.warn("configuration", warning, verb("config show"));
     }
+    for pin in wired.settings.iter().flat_map(|s| &s.rules.ground.tiers) {
+        report.info(
+            "tiers",
+            format!("`{}` is pinned to {} because {}", pin.pattern, pin.tier.as_str(), pin.because),
+        );
+    }
     let accept = verb("trust accept project");
     match &wired.acceptance {
         Acceptance::Accepted => report.ok("accepted", "configuration and rules are what a person accepted"),
         Acceptance::Never => {
-            report.fail("accepted", "never accepted on this machine, so every call is refused", accept)
+            report.warn("accepted", "never accepted on this machine: only what narrows is in force", accept)
         }
         Acceptance::Changed => {
-            report.fail("accepted", "changed since a person accepted them, so every call is refused", accept);
+            report.warn(
+                "accepted",
+                "changed since a person accepted them: only what narrows is in force",
+                accept,
+            );
         }
         Acceptance::Unknown(why) => report.fail("accepted", format!("it cannot be told: {why}"), accept),
     }

@@ -1,11 +1,10 @@
 //! `countersign explain`: why a call was decided as it was, or would be. No side effects.
 
 use super::answer::{Named, find};
+use super::trial::Trial;
 use super::{Context, complain, exit, say, show};
 use countersign_core::json::{Bounds, Json};
-use countersign_core::judge::{Rules, Verdict, judge};
-use countersign_core::ledger::{Ledger, Resolved};
-use countersign_core::time::Timestamp;
+use countersign_core::judge::Verdict;
 
 /// Say why a call was decided as it was: a recorded call, a question, or a call on standard input.
 #[derive(clap::Args, Debug)]
@@ -107,17 +106,7 @@ impl Explain {
             complain("no rulebook is in force: every call is refused with code=policy_invalid");
             return Ok(exit::FAILED);
         };
-        let facts = countersign_core::facts::Facts::of(&call, book.settings().home.as_deref());
-        // A ledger of its own: nothing happened, and paths are what they say, but for links followed here.
-        let paths = facts.iter().flat_map(|f| f.paths.iter());
-        let resolved =
-            paths.flat_map(|p| [(&p.path, &p.path), (&p.spelled, &p.path)]).map(|(asked, plain)| Resolved {
-                asked: asked.clone(),
-                real: Some(super::hook::resolve(asked).unwrap_or_else(|| plain.clone())),
-                identity: None,
-            });
-        let ledger = Ledger::blank(Timestamp(0), resolved.collect());
-        let judged = judge(&call, &facts, Rules::InForce(book), &ledger);
+        let Trial { facts, judged } = Trial::of(&book, &call, None);
         if cx.global.json {
             let mut json = Json::object([
                 ("verdict", Json::str(judged.verdict.as_str())),
@@ -165,8 +154,9 @@ impl Explain {
 }
 
 fn rules(wired: &crate::wire::Wired, ids: &[String]) {
+    let Some(book) = wired.gate.rulebook() else { return };
     for id in ids {
-        if let Some(rule) = wired.gate.rulebook().and_then(|b| b.rule(id)) {
+        if let Some(rule) = book.rule(id) {
             let severity = rule.severity.map(|s| format!(", severity {}", s.as_str())).unwrap_or_default();
             say(&format!(
                 "  rule {id} ({}{severity}) {}:{}: {}",

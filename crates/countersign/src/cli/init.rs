@@ -7,14 +7,14 @@ use super::{Context, complain, exit, need_person, say, show, trust};
 use crate::config::Files;
 use crate::install::clients::{self, CLAUDE_CODE, CODEX, Client, GEMINI};
 use crate::install::manifest::{self, Manifest};
-use crate::install::{Step, apply, look, origin, servers, settings, undo_settings};
+use crate::install::{Step, apply, look, origin, profiles, servers, settings, undo_settings};
 use crate::person;
 use crate::project::{FOLDER, Layer, Project};
 use crate::wire::{self, Acceptance, PROJECT_PIN, Wired};
 use anyhow::{Context as _, bail};
 use countersign_core::json::Json;
+use countersign_core::rulebook::Rulebook;
 use countersign_core::rulebook::settings::Mode;
-use countersign_core::rulebook::{Rulebook, SCHEMA};
 use countersign_core::time::Timestamp;
 use countersign_gate::seams::{Pin, PinKind};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -47,7 +47,7 @@ pub struct Init {
     shared: bool,
     /// What the configuration begins with.
     #[arg(long, value_name = "NAME", default_value = "minimal",
-          value_parser = ["minimal", "open-source", "internal", "client-engagement"])]
+          value_parser = profiles::NAMES)]
     profile: String,
     /// Only show what would be done.
     #[arg(long)]
@@ -176,8 +176,8 @@ impl Init {
         let mut remarks = Vec::new();
         // Configuration that does not load now would refuse every call afterwards.
         let layer = project.read()?;
-        let files = Files::read(&cx.places, (!self.force).then_some((project, &layer)))?;
-        let meant = match files.mean(&cx.places, project) {
+        let files = Files::read(&cx.places, (!self.force).then_some(&layer))?;
+        let meant = match files.mean(&cx.places, project, true) {
             Ok(meant) => meant,
             Err(found) => return Ok(Err(does_not_load(found))),
         };
@@ -539,98 +539,19 @@ impl Init {
     fn files(&self, mode: Mode) -> [(&'static str, String); 5] {
         [
             ("config.toml", self.config(mode)),
-            ("policy/hard.cedar", HARD.to_owned()),
-            ("policy/soft.cedar", SOFT.to_owned()),
-            (SCHEMA_FILE, format!("{SCHEMA_HEAD}{SCHEMA}")),
+            ("policy/hard.cedar", profiles::HARD.to_owned()),
+            ("policy/soft.cedar", profiles::soft(&self.profile)),
+            (SCHEMA_FILE, profiles::schema()),
             (".gitignore", "HALT\n".to_owned()),
         ]
     }
 
     fn config(&self, mode: Mode) -> String {
-        config(&self.profile, mode, &person::user_name(), now())
+        profiles::config(&self.profile, mode, &person::user_name(), now())
     }
 }
 
 const SCHEMA_FILE: &str = "policy/schema.cedarschema";
-
-const SCHEMA_HEAD: &str = "// Written by `countersign init`: what rules may see. It is for your editor; changing it changes nothing.\n\n";
-
-const HARD: &str = "\
-// Rules that nothing lifts: what they match is refused. Rules only forbid. After a change a person runs
-//   countersign trust accept project
-// What rules may see is in schema.cedarschema. An example; take the slashes away to use it:
-//
-// @tier(\"hard\") @rule_id(\"no_cluster_changes\") @summary(\"agents do not change the cluster\")
-// forbid (principal, action == Agent::Action::\"execute_bash\", resource)
-// when { context.command like \"*kubectl apply*\" };
-";
-
-const SOFT: &str = "\
-// Rules that a person may lift: what they match is asked. After a change a person runs
-//   countersign trust accept project
-// severity: low, medium, high. approval_timeout_s: how long a person has. An example; take the slashes away to use it:
-//
-// @tier(\"soft\") @rule_id(\"ask_before_publishing\") @severity(\"high\") @approval_timeout_s(\"600\") @category(\"release\")
-// @summary(\"publishes a package\")
-// forbid (principal, action == Agent::Action::\"execute_bash\", resource)
-// when { context.command like \"*npm publish*\" };
-";
-
-/// Text of a new configuration.
-fn config(profile: &str, mode: Mode, by: &str, at: Timestamp) -> String {
-    let quoted = |text: &str| toml_edit::Value::from(text).to_string();
-    let mut out = format!(
-        "# Countersign in this project. What each key means and what is in force: countersign config show\n\
-         # After a change a person runs: countersign trust accept project\n\
-         version = 1\n\n\
-         [install]\n\
-         profile = {}\n\
-         by = {}\n\
-         at = {}\n\n\
-         # mode: watch records what rules would do, enforce does it. Change it with: countersign mode\n\
-         [gate]\n\
-         mode = {}\n",
-        quoted(profile),
-        quoted(by),
-        quoted(&at.to_string()),
-        quoted(mode.as_str()),
-    );
-    if profile == "client-engagement" {
-        out.push_str("# Reading is free; a write needs a person.\nautonomy_level = \"L0\"\nmax_autonomy_level = \"L1\"\n");
-    }
-    let workflows = |names: &[&str]| -> Vec<String> {
-        names.iter().map(|n| format!(".github/workflows/{n}.y*ml")).collect()
-    };
-    let mut written: Vec<String> = Vec::new();
-    let mut whole: Vec<&str> = Vec::new();
-    match profile {
-        "open-source" => {
-            written.extend(["CODEOWNERS", "LICENSE", "SECURITY.md"].map(str::to_owned));
-            written.extend(workflows(&["release", "publish"]));
-        }
-        "internal" => {
-            written.extend(["CODEOWNERS", "SECURITY.md", "THREAT_MODEL.md"].map(str::to_owned));
-            written.extend(workflows(&["release"]));
-        }
-        "client-engagement" => {
-            written.extend(["CODEOWNERS", "SECURITY.md", "THREAT_MODEL.md"].map(str::to_owned));
-            whole.extend(["secrets/", "credentials/"]);
-        }
-        _ => {}
-    }
-    if written.is_empty() && whole.is_empty() {
-        return out;
-    }
-    out.push_str("\n[paths]\n# No agent touches these; this folder, keys and the clients' settings are protected anyway.\nblocked = [\n");
-    for path in [".env", ".env.*"].into_iter().chain(whole) {
-        out.push_str(&format!("  {},\n", quoted(path)));
-    }
-    for path in &written {
-        out.push_str(&format!("  {{ path = {}, mode = \"write\" }},\n", quoted(path)));
-    }
-    out.push_str("]\n");
-    out
-}
 
 fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -823,41 +744,4 @@ fn plan_json(project: &Project, plan: &Plan, idle: bool) -> Json {
         ("files", Json::Array(files.collect())),
         ("remarks", Json::strings(&plan.remarks)),
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::said::{self, LayerName};
-    use countersign_core::rulebook::settings::RuleSettings;
-    use countersign_core::rulebook::{PolicyText, RuleSet};
-
-    #[test]
-    fn every_profile_writes_configuration_that_loads() {
-        for profile in ["minimal", "open-source", "internal", "client-engagement"] {
-            for mode in [Mode::Watch, Mode::Enforce] {
-                let text = config(profile, mode, "an\"a\n", Timestamp(1_795_568_972_005));
-                let file = said::read("config.toml", &text, LayerName::Project);
-                assert!(file.is_ok(), "{profile}:\n{text}\n{:?}", file.err());
-                assert!(text.contains(&format!("mode = \"{}\"", mode.as_str())));
-            }
-        }
-    }
-
-    /// The rule files as written hold no rule; the examples load once the slashes are gone.
-    #[test]
-    fn the_examples_load() {
-        let settings = RuleSettings::defaults("/p", &[], None);
-        let load = |hard: String, soft: String| {
-            let text = |text: String| PolicyText { file: "x".into(), text: text.into() };
-            Rulebook::load(vec![(RuleSet::Hard, text(hard)), (RuleSet::Soft, text(soft))], settings.clone())
-        };
-        let (plain, _) = load(HARD.to_owned(), SOFT.to_owned()).unwrap();
-        let bare = |text: &str| {
-            let from = text.find("// @tier").unwrap();
-            text.get(from..).unwrap().replace("// ", "")
-        };
-        let (with, _) = load(bare(HARD), bare(SOFT)).unwrap();
-        assert_eq!(with.rules().len(), plain.rules().len() + 2);
-    }
 }

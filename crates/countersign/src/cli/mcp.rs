@@ -16,7 +16,7 @@ use countersign_core::json::Json;
 use countersign_core::rpc::MAX_FRAME_BYTES;
 use countersign_gate::seams::{PinKind, Store};
 use countersign_gate::servers::Launch;
-use countersign_inbound::mcp::{Backend, Door, DoorParts, DoorSettings, Line, Shape};
+use countersign_inbound::mcp::{Backend, Door, DoorParts, DoorSettings, Line, Outgoing, Shape};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -84,7 +84,7 @@ impl Mcp {
             }
         }
         let Wired { gate, store, project, settings, .. } = wired;
-        let gate = Arc::new(gate);
+        let gate = Arc::new(Wired::following(gate, &store, &project, &cx.places));
         let (input, output, written) = streams();
         let last = output.clone();
         let folder = std::env::current_dir()
@@ -118,11 +118,10 @@ impl Mcp {
         });
         door.run(until_told(input)).await;
         // Every answer is out before the process goes.
-        let _ = last.send(String::new());
+        let _ = last.send(Outgoing::default());
         let _ = tokio::time::timeout(Duration::from_secs(5), written).await;
         looking.abort();
         pool.close().await;
-        drop(gate);
         Ok(exit::OK)
     }
 
@@ -142,7 +141,8 @@ impl Mcp {
         let wired = wire::open(project.clone(), &cx.places).await?;
         if wired.acceptance == Acceptance::Never {
             let layer = project.read()?;
-            super::trust::pin(cx, &wired, &person::me().id(), Some("made by `mcp --`"), &layer.pin()).await?;
+            // There is nothing in it yet that anybody would have had to look at.
+            super::trust::pin(cx, &wired, "mcp", Some("made empty by `mcp --`"), &layer.pin()).await?;
         }
         complain(&format!(
             "countersign: this folder was no project yet; made {}, with the built-in rules in force",
@@ -205,7 +205,24 @@ fn named(command: &[OsString]) -> String {
 
 /// The servers of `servers.toml` that are enabled, and of these the ones that may be started.
 async fn registered(wired: &Wired, only: Option<&str>) -> anyhow::Result<(Vec<Start>, Vec<Backend>)> {
-    let entries = entries(&wired.project)?;
+    let mut entries = entries(&wired.project)?;
+    if wired.acceptance != Acceptance::Accepted {
+        // How an entry is started has a pin of its own; what else it says, and what its environment holds, must be what
+        // was accepted with the project.
+        let accepted = match &wired.accepted.servers {
+            Some(text) => servers::read("servers.toml", text).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let (same, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| accepted.contains(e));
+        for entry in other.iter().filter(|e| e.enabled) {
+            complain(&format!(
+                "countersign: the server `{}` is not what was accepted of servers.toml; look at it: {}",
+                entry.name,
+                super::show::command(wired.project.root_text(), "trust accept project")
+            ));
+        }
+        entries = same;
+    }
     let mut starts = Vec::new();
     let mut backends = Vec::new();
     if let Some(name) = only
@@ -299,7 +316,7 @@ pub async fn lost_gateways(store: &dyn Store) {
 }
 
 /// Standard input as lines, from a thread of its own, and lines to standard output.
-fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>, tokio::task::JoinHandle<()>) {
+fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<Outgoing>, tokio::task::JoinHandle<()>) {
     let (lines, input) = mpsc::channel(64);
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
@@ -332,7 +349,7 @@ fn streams() -> (mpsc::Receiver<Line>, mpsc::UnboundedSender<String>, tokio::tas
             }
         }
     });
-    let (output, queue) = mpsc::unbounded_channel::<String>();
+    let (output, queue) = mpsc::unbounded_channel::<Outgoing>();
     let written = tokio::spawn(write_lines(queue));
     (input, output, written)
 }
@@ -342,18 +359,21 @@ const AT_ONCE: usize = 4_096;
 
 /// Writes lines until an empty one says that it was the last. What the client has room for is written at once: waking
 /// another thread for it takes longer. Only a client that does not read is waited for elsewhere.
-async fn write_lines(mut queue: mpsc::UnboundedReceiver<String>) {
+async fn write_lines(mut queue: mpsc::UnboundedReceiver<Outgoing>) {
     let mut last = false;
     // Others may still hold the queue open, so after the last line nothing is waited for.
     while !last && let Some(line) = queue.recv().await {
         let mut bytes = Vec::new();
+        // Given back when all of it is written.
+        let mut rooms = Vec::new();
         let mut next = Some(line);
         while let Some(line) = next {
-            last |= line.is_empty();
-            if !line.is_empty() {
-                bytes.extend_from_slice(line.as_bytes());
+            last |= line.line.is_empty();
+            if !line.line.is_empty() {
+                bytes.extend_from_slice(line.line.as_bytes());
                 bytes.push(b'\n');
             }
+            rooms.extend(line.room);
             next = queue.try_recv().ok();
         }
         let mut rest = bytes.as_slice();
@@ -433,7 +453,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_line_ends_the_writing_though_the_queue_is_open() {
         let (output, queue) = mpsc::unbounded_channel();
-        assert!(output.send(String::new()).is_ok());
+        assert!(output.send(Outgoing::default()).is_ok());
         assert!(tokio::time::timeout(Duration::from_secs(60), write_lines(queue)).await.is_ok());
         drop(output);
     }

@@ -17,9 +17,11 @@ mod init;
 mod mcp;
 mod mode;
 mod pending;
+mod policy;
 mod report;
-mod show;
+pub mod show;
 mod status;
+mod trial;
 mod trust;
 mod uninstall;
 mod watch;
@@ -112,6 +114,11 @@ pub enum Command {
     Audit(audit::Audit),
     #[command(subcommand, after_help = "Example:\n  countersign config show --origin")]
     Config(config::Config),
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign policy list\n  countersign policy check\n  countersign policy test"
+    )]
+    Policy(policy::Policy),
     Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
@@ -159,6 +166,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(c) => c.run(&cx).await,
         Command::Audit(c) => c.run(&cx).await,
         Command::Config(c) => c.run(&cx).await,
+        Command::Policy(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,

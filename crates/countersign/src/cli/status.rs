@@ -72,9 +72,12 @@ impl Status {
 fn accepted(acceptance: &Acceptance) -> String {
     match acceptance {
         Acceptance::Accepted => "the project's configuration and policy are what was accepted".to_owned(),
-        Acceptance::Never => "never; run `countersign trust accept project`".to_owned(),
+        Acceptance::Never => {
+            "never, so only what narrows is in force; run `countersign trust accept project`".to_owned()
+        }
         Acceptance::Changed => {
-            "changed since it was accepted; run `countersign trust accept project`".to_owned()
+            "changed since, so only what narrows is in force; run `countersign trust accept project`"
+                .to_owned()
         }
         Acceptance::Unknown(why) => format!("cannot be told: {why}"),
     }

@@ -13,6 +13,8 @@ pub enum Kind {
     },
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
     /// Any text.
     Text,
     /// A list of texts.
@@ -42,6 +44,7 @@ impl Key {
         match self.kind {
             Kind::Int { min, max } => format!("write a whole number from {min} to {max}"),
             Kind::Word(words) => format!("write one of: {}", words.join(", ")),
+            Kind::Bool => "write true or false".to_owned(),
             Kind::Text => "write a text in quotes".to_owned(),
             Kind::Texts => "write a list of texts, for example [\"a\", \"b\"]".to_owned(),
             Kind::Paths => {
@@ -89,6 +92,13 @@ pub const KEYS: &[Key] = &[
         "[\".env\", \".env.*\"]",
         "paths no agent may touch; lists of all layers add up",
     ),
+    key(
+        "paths.protected",
+        Kind::Texts,
+        "[\".husky/\", \".gitconfig\", \".config/git/\"]",
+        "paths no agent may write, beside ours and the clients' settings; lists of all layers add up",
+    ),
+    key("paths.protected_relax", Kind::Texts, "[]", "entries that are taken off `paths.protected`"),
     key("rules.disable", Kind::Texts, "[]", "soft rules that are switched off"),
     key(
         "rules.scope_match",
@@ -119,6 +129,18 @@ pub const KEYS: &[Key] = &[
     key("limits.argument_bytes", int(1_024, 8_388_608), "1048576", "most bytes of arguments"),
     key("limits.argument_depth", int(1, 128), "64", "deepest nesting of arguments"),
     key("limits.argument_nodes", int(1, 200_000), "20000", "most values in arguments"),
+    key(
+        "cleanse.injection",
+        Kind::Word(&["block", "warn"]),
+        "\"block\"",
+        "results that may give orders to a model",
+    ),
+    key(
+        "cleanse.suspicious_blocks_writes",
+        Kind::Bool,
+        "false",
+        "keep back suspicious results of calls that change things, too",
+    ),
     key("cleanse.result_bytes", int(4_096, 16_777_216), "524288", "longest answer of a server, in bytes"),
     key("mcp.progress_s", int(1, 60), "10", "how often a held MCP call says that it waits"),
     key(

@@ -1,9 +1,10 @@
-//! Configuration: what was said in the layers (`said`, `keys`), and what it means.
+//! Configuration: what was said in the layers (`said`, `keys`, `entries`), and what it means.
 //!
 //! Layers: built-in, organization, user, project; a later one wins, but ceilings only tighten and blocked paths add
 //! up. What it means for judging is core's `RuleSettings`; the rest is [`Settings`].
 
 pub mod allow;
+pub mod entries;
 pub mod keys;
 pub mod said;
 pub mod servers;
@@ -12,12 +13,17 @@ use crate::places::Places;
 use crate::project::{Layer, Project};
 use countersign_core::approval::Wait;
 use countersign_core::approval::scope::Scope;
+use countersign_core::cleanse::Catalogue;
 use countersign_core::facts::paths::{BlockMode, PathPattern};
 use countersign_core::json::Bounds;
-use countersign_core::rulebook::settings::{AskOrDeny, Level, Mode, RuleSettings, ScopeMatch, StandingAllow};
+use countersign_core::rulebook::settings::{
+    AskOrDeny, DEFAULT_PROTECTED, Level, Mode, RuleSettings, ScopeMatch, StandingAllow, protected,
+};
+use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_core::time::Timestamp;
 use countersign_gate::gate::Capture;
-use said::{AllowEntry, File, LayerName, Problem, Said};
+use entries::AllowEntry;
+use said::{File, LayerName, Problem, Said};
 use std::collections::BTreeMap;
 
 /// A value in force and where it came from.
@@ -56,6 +62,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// Standing allows of the user, of every project.
     pub allow: Vec<AllowEntry>,
+    /// The operator's rules for this repository.
+    pub policy: Vec<(RuleSet, PolicyText)>,
 }
 
 /// The files of a project's configuration.
@@ -67,7 +75,7 @@ pub struct Files {
 
 impl Files {
     /// Reads the layers' files; a file that is not there is an empty layer, one that cannot be read is an error.
-    pub fn read(places: &Places, project: Option<(&Project, &Layer)>) -> anyhow::Result<Files> {
+    pub fn read(places: &Places, layer: Option<&Layer>) -> anyhow::Result<Files> {
         let read = |folder: &std::path::Path| -> anyhow::Result<Option<(String, String)>> {
             let path = folder.join("config.toml");
             match std::fs::read_to_string(&path) {
@@ -76,15 +84,16 @@ impl Files {
                 Err(e) => Err(anyhow::anyhow!("cannot read {}: {e}", path.display())),
             }
         };
-        let project = project.and_then(|(project, layer)| {
-            let file = project.folder().join("config.toml").display().to_string();
+        let project = layer.and_then(|layer| {
+            let file = layer.folder().join("config.toml").display().to_string();
             layer.config.clone().map(|text| (file, text))
         });
         Ok(Files { organization: read(&places.system)?, user: read(&places.config)?, project })
     }
 
-    /// Puts the layers together. Every problem of every file is given.
-    pub fn mean(&self, places: &Places, project: &Project) -> Result<Settings, Vec<Problem>> {
+    /// Puts the layers together. Every problem of every file is given. What operators set for one repository counts
+    /// where the repository is `known` to be that one.
+    pub fn mean(&self, places: &Places, project: &Project, known: bool) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut layers: Vec<(LayerName, String, File)> = Vec::new();
         let files = [
@@ -99,11 +108,11 @@ impl Files {
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(mean(&layers, places, project)) } else { Err(problems) }
+        if problems.is_empty() { Ok(mean(&layers, places, project, known)) } else { Err(problems) }
     }
 }
 
-fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project) -> Settings {
+fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project, known: bool) -> Settings {
     let mut origins = BTreeMap::new();
     for key in keys::KEYS {
         if !key.default.is_empty() {
@@ -112,10 +121,13 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
             origins.insert(key.name, origin);
         }
     }
+    let repo = project.repo();
     let mut values: BTreeMap<&'static str, Said> = BTreeMap::new();
-    let mut blocked: Option<Vec<String>> = None;
+    let mut lists: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for (layer, file, said) in layers {
-        for (name, (value, line)) in &said.values {
+        // What an operator says of this very repository stands behind what the same file says of all.
+        let of_repo = said.repos.iter().filter(|r| known && r.is(&repo));
+        for (name, (value, line)) in said.values.iter().chain(of_repo.flat_map(|r| r.values.iter())) {
             let tighter = match (*name, value, values.get(name)) {
                 ("gate.max_autonomy_level", Said::Text(new), Some(Said::Text(old))) => new < old,
                 ("approvals.max_scope", Said::Text(new), Some(Said::Text(old))) => {
@@ -123,8 +135,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
                 }
                 _ => true,
             };
-            if let ("paths.blocked", Said::List(paths)) = (*name, value) {
-                blocked.get_or_insert_default().extend(paths.iter().cloned());
+            if let ("paths.blocked" | "paths.protected", Said::List(paths)) = (*name, value) {
+                lists.entry(name).or_default().extend(paths.iter().cloned());
             }
             if tighter {
                 values.insert(name, value.clone());
@@ -173,16 +185,38 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     rules.on_exceed = ask("gate.on_exceed", d.on_exceed);
     rules.opaque_command = ask("gate.opaque_command", d.opaque_command);
+    rules.injection.block = text("cleanse.injection") != Some("warn");
+    rules.injection.suspicious_blocks_writes =
+        matches!(values.get("cleanse.suspicious_blocks_writes"), Some(Said::Bool(true)));
+    // Of every layer: nobody takes away what another one keeps secret.
+    let patterns: Vec<_> = layers.iter().flat_map(|(_, _, file)| file.patterns.iter().cloned()).collect();
+    match Catalogue::with(&patterns) {
+        Ok(catalogue) => rules.catalogue = catalogue,
+        // Each was checked when its file was read; only too many of them are left.
+        Err(e) => warnings.push(format!("cleanse.patterns: {e}; none of them is in force")),
+    }
     rules.result_bytes =
         int("cleanse.result_bytes").and_then(|n| usize::try_from(n).ok()).unwrap_or(d.result_bytes);
     rules.judge_budget_ms = int("gate.judge_budget_ms").map_or(d.judge_budget_ms, i64::unsigned_abs);
-    if let Some(paths) = blocked {
+    if let Some(paths) = lists.get("paths.blocked") {
         rules.blocked = paths.iter().filter_map(|p| pattern(p)).collect();
     }
+    let kept = lists.get("paths.protected").cloned();
+    let kept = kept.unwrap_or_else(|| DEFAULT_PROTECTED.iter().map(|p| (*p).to_owned()).collect());
+    let relaxed = list("paths.protected_relax");
+    for name in relaxed.iter().filter(|name| !kept.contains(name)) {
+        warnings.push(format!(
+            "paths.protected_relax names `{name}`, which is not on paths.protected: what belongs to countersign and the clients' settings stay protected"
+        ));
+    }
+    let kept: Vec<String> = kept.into_iter().filter(|name| !relaxed.contains(name)).collect();
+    rules.protected = protected(&kept, project.root_text(), home);
+    rules.ground.tiers = layers.iter().flat_map(|(_, _, file)| file.tiers.iter().cloned()).collect();
+    rules.ground.tools = layers.iter().flat_map(|(_, _, file)| file.tools.iter().cloned()).collect();
     rules.disabled = list("rules.disable");
     rules.scope_match =
         if text("rules.scope_match") == Some("any") { ScopeMatch::Any } else { ScopeMatch::All };
-    rules.repo = project.repo();
+    rules.repo = repo.clone();
     rules.timeout_s = int("approvals.timeout_s").unwrap_or(d.timeout_s);
     let small = |name: &str, default: u32| int(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
     rules.cap = small("approvals.cap", d.cap);
@@ -203,6 +237,12 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     };
     let allow: Vec<AllowEntry> = layers.iter().flat_map(|(_, _, file)| file.allow.iter().cloned()).collect();
     rules.allow = allow.iter().filter(|a| a.project == project.id).filter_map(standing).collect();
+    let policy = layers
+        .iter()
+        .flat_map(|(_, _, file)| file.repos.iter())
+        .filter(|r| r.is(&repo))
+        .flat_map(|r| r.policy.iter().cloned())
+        .collect();
     let hook_timeout_s = int("hooks.timeout_s").unwrap_or(3_630);
     Settings {
         rules,
@@ -215,6 +255,7 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         origins,
         warnings,
         allow,
+        policy,
     }
 }
 
@@ -247,9 +288,10 @@ mod tests {
             user: file("user", &user.replace("THIS", &at.id)),
             project: file("project", project),
         };
-        files.mean(&places, &at).unwrap()
+        files.mean(&places, &at, true).unwrap()
     }
 
+    /// GINV-9.
     #[test]
     fn later_layers_win_and_ceilings_only_tighten() {
         let s = settings(
@@ -263,6 +305,20 @@ mod tests {
         let origin = &s.origins["approvals.timeout_s"];
         assert_eq!((origin.layer, origin.line), (LayerName::Project, Some(4)));
         assert_eq!(s.origins["gate.max_autonomy_level"].layer, LayerName::Organization);
+    }
+
+    #[test]
+    fn patterns_of_all_layers_are_in_force() {
+        let one =
+            |name: &str| format!("[[cleanse.patterns]]\nname = \"{name}\"\nregex = '{name}_[0-9]{{4}}'");
+        let s = settings(
+            "",
+            &one("acme"),
+            &format!("version = 1\ncleanse.injection = \"warn\"\n{}", one("corp")),
+        );
+        let clean = s.rules.catalogue.text("acme_1234 corp_5678 other_1234");
+        assert_eq!(clean.as_str(), "[REDACTED-ACME] [REDACTED-CORP] other_1234");
+        assert!(!s.rules.injection.block && !s.rules.injection.suspicious_blocks_writes);
     }
 
     #[test]
@@ -282,6 +338,80 @@ mod tests {
         assert_eq!(s.allow.len(), 2);
     }
 
+    /// What an operator says of one repository holds for that one, and only an operator says it.
+    #[test]
+    fn repositories_have_settings_of_their_own() {
+        let user = "approvals.cap = 40\n[[repo]]\nname = \"Ana/shop\"\nrules.disable = [\"force_push_any\"]\napprovals.cap = 20\nrules.soft = \"\"\"\n@rule_id(\"r\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource);\n\"\"\"\n[[repo]]\nname = \"ana/other\"\napprovals.cap = 10\n";
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".git")).unwrap();
+        let read = |user: &str, project: &str| {
+            let places = Places::below(folder.path());
+            let at = Project::at(folder.path()).unwrap();
+            let file = |name: &str, text: &str| Some((name.to_owned(), text.to_owned()));
+            Files { organization: None, user: file("user", user), project: file("project", project) }
+                .mean(&places, &at, true)
+        };
+        let elsewhere = read(user, "version = 1").unwrap();
+        assert_eq!((elsewhere.rules.cap, elsewhere.policy.len()), (40, 0));
+        std::fs::write(
+            folder.path().join(".git/config"),
+            "[remote \"origin\"]\n\turl = git@example.org:ana/shop.git\n",
+        )
+        .unwrap();
+        let here = read(user, "version = 1").unwrap();
+        assert_eq!((here.rules.cap, here.policy.len()), (20, 1));
+        assert_eq!(here.rules.disabled, ["force_push_any"]);
+        assert_eq!(here.origins["approvals.cap"].layer, LayerName::User);
+        let told = |user: &str, project: &str| {
+            read(user, project).unwrap_err().iter().map(|p| p.to_string()).collect::<Vec<_>>()
+        };
+        assert!(told("", &format!("version = 1\n{user}"))[0].contains("user's file only"));
+        for (entry, what) in [
+            ("name = \"shop\"", "owner/name"),
+            ("name = \"a/b\"\ngate.mode = \"watch\"", "cannot be set for one repository"),
+            ("name = \"a/b\"\napprovals.cap = 501", "outside 1 to 500"),
+            ("name = \"a/b\"\nrules.hard = 5", "no text"),
+            ("name = \"a/b\"\nrules.what = 5", "unknown key `rules.what`"),
+            ("name = \"a/b\"\n[[repo]]\nname = \"A/b\"", "already"),
+        ] {
+            let said = told(&format!("[[repo]]\n{entry}"), "version = 1");
+            assert!(said.iter().any(|s| s.contains(what)), "{entry}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn tiers_and_bound_tools_are_read_strictly() {
+        let s = settings(
+            "",
+            "",
+            "version = 1\n[tiers]\n\"mcp__gh__*\" = { tier = \"destructive\", because = \"it is the store\" }\n[tools.\"mcp__box__run\"]\naction = \"execute_bash\"\nfield = \"line\"\n",
+        );
+        assert_eq!(s.rules.ground.tiers[0].because, "it is the store");
+        assert_eq!(s.rules.ground.tools[0].field, "line");
+        for (text, what) in [
+            ("[tiers]\na = { tier = \"write\" }", "needs the texts"),
+            ("[tiers]\na = { tier = \"odd\", because = \"x\" }", "possible are read"),
+            ("[tiers]\n\"*\" = { tier = \"read\", because = \"x\" }", "every tool"),
+            ("[tiers]\na = { tier = \"read\", because = \"x\", why = \"y\" }", "unknown key"),
+            ("tiers = 5", "no table"),
+            ("[tools]\na = { action = \"fly\", field = \"x\" }", "possible are write_file"),
+        ] {
+            let found = said::read("c", &format!("version = 1\n{text}"), LayerName::Project).unwrap_err();
+            assert!(found[0].what.contains(what), "{text}: {}", found[0].what);
+        }
+    }
+
+    #[test]
+    fn protected_paths_can_be_relaxed_but_ours_cannot() {
+        let names = |s: &Settings| s.rules.protected.iter().map(|p| p.text().to_owned()).collect::<Vec<_>>();
+        assert!(names(&settings("", "", "version = 1")).contains(&".husky/".to_owned()));
+        let s =
+            settings("", "", "version = 1\npaths.protected_relax = [\".husky/\", \".claude/settings.json\"]");
+        assert!(!names(&s).iter().any(|n| n.contains("husky")));
+        assert!(s.warnings[0].contains("`.claude/settings.json`"));
+        assert!(s.rules.own.iter().any(|p| p.text() == ".claude/settings.json"));
+    }
+
     /// Every default of the table is what the code means by it.
     #[test]
     fn the_table_of_defaults_is_true() {
@@ -290,16 +420,16 @@ mod tests {
             .filter(|k| !k.default.is_empty() && !k.user_only)
             .map(|k| format!("{} = {}\n", k.name, k.default))
             .collect();
-        let (said, unsaid) = (settings("", "", &all), settings("", "", ""));
-        let mut said_rules = format!("{:?}", said.rules);
-        let unsaid_rules = format!("{:?}", unsaid.rules);
-        // The two settings were made in two scratch folders; their protected paths differ by name only.
-        let cut = |s: &str| s.split("protected:").next().unwrap().to_owned();
-        said_rules = cut(&said_rules);
-        assert_eq!(said_rules, cut(&unsaid_rules));
-        assert_eq!(
-            (said.capture, said.hook_timeout_s, said.hook_hold_s),
-            (unsaid.capture, unsaid.hook_timeout_s, unsaid.hook_hold_s)
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let means = |text: &str| {
+            let places = Places::below(folder.path());
+            let at = Project::at(folder.path()).unwrap();
+            let project = Some(("project".to_owned(), text.to_owned()));
+            let files = Files { organization: None, user: None, project };
+            let settings = files.mean(&places, &at, true).unwrap();
+            // Where a value came from is what differs.
+            format!("{:?}", Settings { origins: BTreeMap::new(), ..settings })
+        };
+        assert_eq!(means(&all), means("version = 1"));
     }
 }

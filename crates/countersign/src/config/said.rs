@@ -1,7 +1,10 @@
 //! What was said: one configuration file, read strictly. Every problem of a file is reported at once, with line,
 //! column and a remedy; nothing is guessed, clamped or ignored.
 
+use super::entries::{self, AllowEntry, RepoEntry};
 use super::keys::{KEYS, Key, Kind};
+use countersign_core::cleanse::Written;
+use countersign_core::facts::ground::{TierPin, ToolBinding};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -82,6 +85,8 @@ impl LayerName {
 pub enum Said {
     /// A whole number.
     Int(i64),
+    /// Yes or no.
+    Bool(bool),
     /// A word or text.
     Text(String),
     /// A list of texts; for paths with their mode behind a tab.
@@ -92,6 +97,7 @@ impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Said::Int(n) => write!(f, "{n}"),
+            Said::Bool(b) => write!(f, "{b}"),
             Said::Text(t) => write!(f, "{t:?}"),
             Said::List(items) => {
                 let items: Vec<String> =
@@ -102,19 +108,6 @@ impl fmt::Display for Said {
     }
 }
 
-/// One `[[allow]]` entry of the user's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowEntry {
-    /// `tool`, `bash_pattern`, `write_path` or `rule`.
-    pub kind: String,
-    /// Its value.
-    pub value: String,
-    /// Id of the project it is for.
-    pub project: String,
-    /// When it ends.
-    pub until: Option<String>,
-}
-
 /// One file.
 #[derive(Clone, Debug, Default)]
 pub struct File {
@@ -122,6 +115,14 @@ pub struct File {
     pub values: BTreeMap<&'static str, (Said, usize)>,
     /// Standing allows, in the order of the file.
     pub allow: Vec<AllowEntry>,
+    /// Pinned tiers of tools.
+    pub tiers: Vec<TierPin>,
+    /// Tools bound to an action.
+    pub tools: Vec<ToolBinding>,
+    /// Settings and rules for single repositories.
+    pub repos: Vec<RepoEntry>,
+    /// Patterns of secrets, in the order of the file.
+    pub patterns: Vec<Written>,
 }
 
 /// Reads one file of a layer.
@@ -143,7 +144,8 @@ pub fn read(file: &str, text: &str, layer: LayerName) -> Result<File, Vec<Proble
     if reader.problems.is_empty() { Ok(reader.out) } else { Err(reader.problems) }
 }
 
-struct Reader<'a> {
+/// Reads one file; what it found so far, and what is wrong with it.
+pub(super) struct Reader<'a> {
     file: &'a str,
     text: Arc<str>,
     layer: LayerName,
@@ -152,17 +154,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn bad(&mut self, span: std::ops::Range<usize>, what: String, remedy: &str) {
-        self.problems.push(Problem {
-            file: self.file.to_owned(),
-            text: self.text.clone(),
-            span,
-            what,
-            remedy: remedy.to_owned(),
-        });
+    pub(super) fn problem(&self, span: std::ops::Range<usize>, what: String, remedy: &str) -> Problem {
+        Problem { file: self.file.to_owned(), text: self.text.clone(), span, what, remedy: remedy.to_owned() }
     }
 
-    fn table(&mut self, prefix: &str, table: &dyn TableLike) {
+    pub(super) fn bad(&mut self, span: std::ops::Range<usize>, what: String, remedy: &str) {
+        let problem = self.problem(span, what, remedy);
+        self.problems.push(problem);
+    }
+
+    pub(super) fn table(&mut self, prefix: &str, table: &dyn TableLike) {
         for (name, item) in table.iter() {
             let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
             let span = table
@@ -170,8 +171,8 @@ impl Reader<'_> {
                 .and_then(|(key, _)| key.span())
                 .or_else(|| item.span())
                 .unwrap_or(0..0);
-            if path == "allow" {
-                self.allow(item, span);
+            if entries::NAMES.contains(&path.as_str()) {
+                entries::read(self, &path, item, span);
                 continue;
             }
             if let Some(key) = KEYS.iter().find(|k| k.name == path) {
@@ -209,79 +210,37 @@ impl Reader<'_> {
         }
     }
 
-    fn allow(&mut self, item: &Item, span: std::ops::Range<usize>) {
-        if self.layer != LayerName::User {
-            let what = "`[[allow]]` stands in the user's file only".to_owned();
-            return self.bad(
-                span,
-                what,
-                "move it to your user configuration, or write it with `countersign approve ID --always`",
-            );
-        }
-        let Some(tables) = item.as_array_of_tables() else {
-            return self.bad(
-                span,
-                "`allow` is no list of tables".to_owned(),
-                "write [[allow]] in front of each entry",
-            );
-        };
-        for table in tables {
-            let at = table.span().unwrap_or_else(|| span.clone());
-            let mut texts = BTreeMap::new();
-            for (name, item) in table.iter() {
-                let known =
-                    ["tool", "bash_pattern", "write_path", "rule", "project", "until"].contains(&name);
-                match item.as_str() {
-                    Some(text) if known => {
-                        texts.insert(name.to_owned(), text.to_owned());
-                    }
-                    Some(_) => self.bad(
-                        item.span().unwrap_or(at.clone()),
-                        format!("unknown key `allow.{name}`"),
-                        ALLOW,
-                    ),
-                    None => self.bad(
-                        item.span().unwrap_or(at.clone()),
-                        format!("`allow.{name}` is no text"),
-                        ALLOW,
-                    ),
-                }
-            }
-            let kinds: Vec<&str> = ["tool", "bash_pattern", "write_path", "rule"]
-                .into_iter()
-                .filter(|k| texts.contains_key(*k))
-                .collect();
-            let (Some(project), [kind]) = (texts.get("project"), kinds.as_slice()) else {
-                self.bad(at, "an `[[allow]]` entry needs `project` and exactly one of tool, bash_pattern, write_path, rule".to_owned(), ALLOW);
-                continue;
-            };
-            let value = texts.get(*kind).cloned().unwrap_or_default();
-            if let Err(e) = countersign_core::approval::scope::Scope::parse_standing(kind, &value) {
-                self.bad(at, format!("`allow.{kind}`: {e}"), ALLOW);
-                continue;
-            }
-            let until = texts.get("until").cloned();
-            if let Some(text) = &until
-                && countersign_core::time::Timestamp::parse(text).is_none()
-            {
-                self.bad(
-                    at,
-                    "`allow.until` is no RFC 3339 time".to_owned(),
-                    "write it like 2027-01-31T00:00:00Z",
-                );
-                continue;
-            }
-            self.out.allow.push(AllowEntry {
-                kind: (*kind).to_owned(),
-                value,
-                project: project.clone(),
-                until,
-            });
+    pub(super) fn layer(&self) -> LayerName {
+        self.layer
+    }
+
+    pub(super) fn file(&self) -> &str {
+        self.file
+    }
+
+    pub(super) fn out(&mut self) -> &mut File {
+        &mut self.out
+    }
+
+    pub(super) fn problems(&mut self, found: Vec<Problem>) {
+        self.problems.extend(found);
+    }
+
+    /// A reader for a table that holds keys of its own.
+    pub(super) fn inside(&self) -> Reader<'_> {
+        Reader {
+            file: self.file,
+            text: self.text.clone(),
+            layer: self.layer,
+            out: File::default(),
+            problems: Vec::new(),
         }
     }
-}
 
-const ALLOW: &str = "for example: [[allow]] project = \"<id>\" bash_pattern = \"cargo publish*\" until = \"2027-01-31T00:00:00Z\"";
+    pub(super) fn done(self) -> (File, Vec<Problem>) {
+        (self.out, self.problems)
+    }
+}
 
 fn check(key: &Key, item: &Item) -> Result<Said, String> {
     let value = item.as_value();
@@ -294,6 +253,10 @@ fn check(key: &Key, item: &Item) -> Result<Said, String> {
         Kind::Word(words) => match value.and_then(Value::as_str) {
             Some(word) if words.contains(&word) => Ok(Said::Text(word.to_owned())),
             _ => Err(format!("is none of {}", words.join(", "))),
+        },
+        Kind::Bool => match value.and_then(Value::as_bool) {
+            Some(yes) => Ok(Said::Bool(yes)),
+            None => Err("is neither true nor false".to_owned()),
         },
         Kind::Text => match value.and_then(Value::as_str) {
             Some(text) => Ok(Said::Text(text.to_owned())),
@@ -366,6 +329,7 @@ mod tests {
             .unwrap_or_else(|p| p.iter().map(|p| p.to_string()).collect())
     }
 
+    /// GINV-7.
     #[test]
     fn every_problem_is_told_with_its_place() {
         let text = "version = 1\n[gate]\nmoed = \"watch\"\nmode = \"off\"\n[approvals]\ncap = 501\ntimeout_s = \"5\"\n";
@@ -380,6 +344,28 @@ mod tests {
         );
         let near = read("c", "version = 1\n[gate]\nmoed = 1", LayerName::Project).unwrap_err();
         assert!(near[0].remedy.contains("gate.mode"));
+    }
+
+    #[test]
+    fn patterns_of_secrets_are_checked_where_they_stand() {
+        let entry = |body: &str| format!("version = 1\n[[cleanse.patterns]]\n{body}\n");
+        let found =
+            read("c", &entry("name = \"a\"\nregex = 'corp_[0-9]{8}'\nflags = \"ig\""), LayerName::Project);
+        assert_eq!(found.unwrap().patterns.len(), 1);
+        for (body, said) in [
+            ("name = \"a\"\nregex = '(x)\\1'", "c.toml:4:9: `cleanse.patterns` a: the pattern refers back"),
+            ("name = \"a\"\nregex = '(?=x)y'", "c.toml:4:9: `cleanse.patterns` a: the pattern looks ahead"),
+            (
+                "name = \"a\"\nregex = 'x*'",
+                "c.toml:4:9: `cleanse.patterns` a: the pattern matches the empty text",
+            ),
+            ("name = \"a\"\nregex = 'x'\nflags = \"q\"", "c.toml:4:9: `cleanse.patterns` a: the flag `q`"),
+            ("name = \"a\"", "c.toml:2:1: an entry of `cleanse.patterns` needs"),
+            ("name = \"a\"\nregex = 'x'\nid = \"b\"", "c.toml:5:6: unknown key `cleanse.patterns.id`"),
+        ] {
+            let all = problems(&entry(body), LayerName::Project);
+            assert!(all.first().is_some_and(|p| p.starts_with(said)), "{all:?}");
+        }
     }
 
     #[test]

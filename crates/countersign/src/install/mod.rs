@@ -7,6 +7,7 @@
 
 pub mod clients;
 pub mod manifest;
+pub mod profiles;
 pub mod servers;
 pub mod settings;
 

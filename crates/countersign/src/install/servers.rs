@@ -34,17 +34,37 @@ pub struct Wrapped {
 struct Launch {
     command: String,
     args: Vec<String>,
+    /// Its environment would be the gate's, and the gate would look for its own state and configuration elsewhere.
+    moves: bool,
+}
+
+/// Whether a variable says where the gate finds what is its user's, or what is loaded into it.
+fn moves(name: &str) -> bool {
+    matches!(name, "HOME" | "XDG_CONFIG_HOME" | "XDG_STATE_HOME" | "XDG_DATA_HOME")
+        || name.starts_with("LD_")
+        || name.starts_with("DYLD_")
 }
 
 impl Launch {
     /// The command behind ours, if the entry is ours.
     fn inner(&self) -> Option<Launch> {
-        let ours = self.command.rsplit('/').next() == Some("countersign");
+        let ours = self.is_called_ours();
         let at = self.args.iter().position(|a| a == "--")?;
         let gate = self.args.first().is_some_and(|a| a == "mcp");
         let mut rest = self.args.get(at + 1..)?.iter().cloned();
         let command = rest.next().filter(|_| ours && gate)?;
-        Some(Launch { command, args: rest.collect() })
+        Some(Launch { command, args: rest.collect(), moves: self.moves })
+    }
+
+    fn is_called_ours(&self) -> bool {
+        self.command.rsplit('/').next() == Some("countersign")
+    }
+
+    /// A program of the project, which may be called anything.
+    fn is_of_project(&self, root: &str) -> bool {
+        let path = Path::new(&self.command);
+        let plain = || path.components().all(|part| part != std::path::Component::ParentDir);
+        self.command.contains('/') && !(path.is_absolute() && plain() && !path.starts_with(root))
     }
 
     fn behind(&self, name: &str, wanted: &Wanted<'_>) -> Launch {
@@ -52,7 +72,7 @@ impl Launch {
         let inner = own.as_ref().unwrap_or(self);
         let gate = ["mcp", "--project", wanted.root, "--server", name, "--"].map(str::to_owned);
         let args = gate.into_iter().chain([inner.command.clone()]).chain(inner.args.iter().cloned());
-        Launch { command: wanted.program.to_owned(), args: args.collect() }
+        Launch { command: wanted.program.to_owned(), args: args.collect(), moves: self.moves }
     }
 }
 
@@ -70,14 +90,20 @@ pub fn name_fits(name: &str) -> bool {
 const NO_COMMAND: &str = "it is not started on standard streams; HTTP servers come later";
 const NO_NAME: &str = "its name cannot be used; letters, digits, dashes and single underscores can";
 const OWN: &str = "it is the gate already";
+const MOVES: &str = "its `env` would move the gate's own folders or load something into it; put such variables behind `env` in its command";
+const LOOKS: &str = "it runs a program of the project that is called like the gate";
 const OTHER: &str = "it runs the gate of another project";
 const NOT_YET: &str = "it is started without the gate";
 
 /// What is to be done with one entry: another launch, or why not.
 fn change(name: &str, launch: Option<Launch>, wanted: &Wanted<'_>) -> Result<Launch, &'static str> {
     let launch = launch.ok_or(NO_COMMAND)?;
+    if launch.moves {
+        return Err(MOVES);
+    }
     // Somebody's own `countersign mcp` without a command behind it.
-    if launch.command.rsplit('/').next() == Some("countersign") && launch.inner().is_none() {
+    let foreign = launch.command != wanted.program && launch.is_of_project(wanted.root);
+    if launch.is_called_ours() && launch.inner().is_none() && !foreign {
         return Err(OWN);
     }
     if name_fits(name) { Ok(launch.behind(name, wanted)) } else { Err(NO_NAME) }
@@ -95,7 +121,9 @@ fn json_launch(entry: &Json) -> Option<Launch> {
             args.as_array()?.iter().map(|a| a.as_str().map(str::to_owned)).collect::<Option<_>>()?
         }
     };
-    Some(Launch { command: entry.text("command")?.to_owned(), args })
+    let env = entry.get("env").and_then(Json::as_object).unwrap_or_default();
+    let moves = env.iter().any(|(name, _)| moves(name));
+    Some(Launch { command: entry.text("command")?.to_owned(), args, moves })
 }
 
 /// Changes each entry of `mcpServers`. `by` gives another launch or leaves it.
@@ -149,7 +177,9 @@ fn toml_launch(entry: &dyn TableLike) -> Option<Launch> {
             args.as_array()?.iter().map(|a| a.as_str().map(str::to_owned)).collect::<Option<_>>()?
         }
     };
-    Some(Launch { command: entry.get("command")?.as_str()?.to_owned(), args })
+    let env = entry.get("env").and_then(Item::as_table_like);
+    let moves = env.is_some_and(|env| env.iter().any(|(name, _)| moves(name)));
+    Some(Launch { command: entry.get("command")?.as_str()?.to_owned(), args, moves })
 }
 
 /// A key that is there keeps its comments, also the one behind its value.
@@ -254,12 +284,19 @@ pub fn standing(is_toml: bool, bytes: &[u8], root: Option<&str>) -> anyhow::Resu
 
 /// Whether `init` would put such a server behind the gate.
 pub fn init_helps(why: &str) -> bool {
-    why == NOT_YET || why == OTHER
+    [NOT_YET, OTHER, LOOKS].contains(&why)
 }
 
 fn place(name: &str, launch: Option<Launch>, root: Option<&str>) -> Result<(), &'static str> {
     let launch = launch.ok_or(NO_COMMAND)?;
-    if launch.command.rsplit('/').next() == Some("countersign") && launch.args.iter().any(|a| a == "mcp") {
+    if launch.moves {
+        return Err(MOVES);
+    }
+    let own = std::env::current_exe().ok().is_some_and(|own| own == Path::new(&launch.command));
+    if launch.is_called_ours() && !own && root.is_some_and(|root| launch.is_of_project(root)) {
+        return Err(LOOKS);
+    }
+    if launch.is_called_ours() && launch.args.iter().any(|a| a == "mcp") {
         let named = launch.args.iter().skip_while(|a| *a != "--project").nth(1);
         // Without a name it is the gate of the folder that the client runs in.
         return match named.zip(root) {
@@ -346,6 +383,38 @@ mod tests {
         assert_eq!(wrapped.beside.len(), 4);
         let text = "[mcp_servers.a]\ncommand = \"x\"\nurl = \"https://e\"\n";
         assert!(wrap(&CODEX, text.as_bytes(), &WANTED).unwrap().text.is_none());
+    }
+
+    /// What a repository brings along is not the gate because it is called so.
+    #[test]
+    fn a_program_of_the_project_is_not_the_gate() {
+        for command in ["./tools/countersign", "/shop/tools/countersign", "/x/../shop/countersign"] {
+            let text = format!(r#"{{"mcpServers":{{"a":{{"command":"{command}","args":["mcp"]}}}}}}"#);
+            let json = settings::read(text.as_bytes()).unwrap();
+            let (out, wrapped) = wrap_json(&json, &WANTED);
+            assert_eq!(wrapped.behind, ["a"], "{command}");
+            assert!(wrap_json(&out, &WANTED).1.text.is_none(), "twice is once");
+            assert_eq!(unwrap_json(&out), Some(json));
+            let found = standing(false, text.as_bytes(), Some("/shop")).unwrap();
+            assert_eq!(found, [("a".to_owned(), Err(LOOKS))], "{command}");
+        }
+    }
+
+    /// The gate runs in its entry's environment.
+    #[test]
+    fn an_entry_that_moves_the_gate_is_told_of() {
+        for name in ["XDG_CONFIG_HOME", "HOME", "LD_PRELOAD"] {
+            let text = format!(r#"{{"mcpServers":{{"a":{{"command":"x","env":{{"{name}":"./y"}}}}}}}}"#);
+            let (_, wrapped) = wrap_json(&settings::read(text.as_bytes()).unwrap(), &WANTED);
+            assert_eq!(wrapped.beside, [("a".to_owned(), MOVES)]);
+            let toml = format!(
+                "[mcp_servers.a]\ncommand = \"/opt/countersign\"\nargs = [\"mcp\", \"--project\", \"/shop\", \"--\", \"x\"]\nenv = {{ {name} = \"./y\" }}\n"
+            );
+            assert_eq!(
+                standing(true, toml.as_bytes(), Some("/shop")).unwrap(),
+                [("a".to_owned(), Err(MOVES))]
+            );
+        }
     }
 
     #[test]

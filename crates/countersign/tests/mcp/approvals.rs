@@ -249,3 +249,33 @@ fn a_yes_does_not_outlive_what_it_was_given_for() {
     client.finish(LIMIT);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
 }
+
+/// An older policy's question gives no answer that counts now, and so does not stand in the way of a new one.
+#[test]
+fn a_call_is_asked_about_anew_when_the_policy_changed_meanwhile() {
+    let ground = Ground::with(ASKS, Some(0));
+    let file = ground.root.join("ask.txt");
+    let write = || {
+        let mut client = ground.typed(&Server::filesystem(&ground.root));
+        client.initialize_with("2025-06-18", json!({}));
+        let answer = client.call("write_file", json!({ "path": file, "content": "one" }));
+        client.finish(LIMIT);
+        answer
+    };
+    assert!(text(&write()).contains("approval required"));
+    let old = ground.question();
+    ground.write(".countersign/policy/soft.cedar", &ASKS.replace("\"asks\"", "\"asks again\""));
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    for _ in 0..2 {
+        let again = write();
+        assert!(text(&again).contains("approval required") && !text(&again).contains(&old), "{again:#}");
+    }
+    let pending = ground.pending();
+    assert_eq!(pending.len(), 2, "asked once: {pending:#?}");
+    let new = pending.iter().map(|p| p["approval_id"].as_str().unwrap()).find(|id| *id != old).unwrap();
+    ground.person(&["approve", &old, "--yes"]);
+    assert!(is_error(&write()), "an older policy's yes");
+    ground.person(&["approve", new, "--yes"]);
+    assert!(!is_error(&write()));
+    ground.the_log_is_whole();
+}

@@ -86,6 +86,7 @@ fn one(ground: &Ground, hostile: &Hostile, more: &str) {
     ground.person(&["trust", "accept", "odd", "--yes"]);
 }
 
+/// GINV-13, GINV-48.
 #[test]
 fn configuration_takes_tools_away_raises_tiers_and_bounds_calls() {
     let ground = Ground::with("", None);
@@ -303,4 +304,33 @@ fn a_bad_file_is_told_with_its_place() {
         "{said}"
     );
     assert!(said.contains("nothing is expanded here"), "{said}");
+}
+
+/// GINV-8: a gateway lives longer than its rules. What is stricter holds for its next call, what loosens waits for a
+/// person, and what a person accepts is seen without a restart.
+#[test]
+fn a_running_gateway_follows_its_rules() {
+    let ground = Ground::with("", None);
+    let hostile = Hostile::new(&ground.root, "odd");
+    let mut client = ground.typed(&hostile.server());
+    client.initialize_with("2025-06-18", json!({}));
+    assert_eq!(text(&client.call("count", json!({}))), "1");
+    let rule = "@tier(\"hard\") @rule_id(\"not_now\") forbid (principal, action == Agent::Action::\"invoke_tool\", resource) when { context.mcp_tool == \"count\" };\n";
+    ground.write(".countersign/policy/hard.cedar", rule);
+    let refused = client.call("count", json!({}));
+    assert!(is_error(&refused) && text(&refused).contains("not_now"), "{refused:#}");
+    // Broken, nothing passes; taken away again before anybody accepted it, it is gone.
+    ground.write(".countersign/policy/hard.cedar", "forbid (");
+    assert!(text(&client.call("echo", json!({}))).contains("policy_invalid"));
+    ground.write(".countersign/policy/hard.cedar", "");
+    assert_eq!(text(&client.call("count", json!({}))), "2");
+    // Accepted, it cannot be taken away by writing the file.
+    ground.write(".countersign/policy/hard.cedar", rule);
+    ground.person(&["trust", "accept", "project", "--yes"]);
+    ground.write(".countersign/policy/hard.cedar", "");
+    crate::ground::until("what was accepted is seen", || {
+        text(&client.call("count", json!({}))).contains("not_now")
+    });
+    client.finish(LIMIT);
+    ground.the_log_is_whole();
 }

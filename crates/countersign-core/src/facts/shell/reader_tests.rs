@@ -473,6 +473,7 @@ fn characters_beyond_ascii() {
 }
 
 /// Every named kind of node has its row, and no row names what the grammar does not have.
+/// GINV-59.
 #[test]
 fn every_kind_of_node_has_a_row() {
     let language: tree_sitter::Language = tree_sitter_bash::LANGUAGE.into();

@@ -587,7 +587,8 @@ async fn probe(
     let words = words(client);
     let doctor = show::command(root, "status");
     let session = format!("doctor-{}", CallId(SystemClock.fresh_id()));
-    let settings = wired.and_then(|w| w.gate.rulebook()).map(|b| b.settings());
+    let book = wired.and_then(|w| w.gate.rulebook());
+    let settings = book.as_ref().map(|b| b.settings());
     let watching = settings.is_some_and(|s| s.mode == Mode::Watch);
     let in_force = settings.is_some();
     let call = |tool: &str, input: Json, id: &str| {

@@ -5,14 +5,16 @@
 
 use super::{difference, refused};
 use crate::cli::{complain, exit, mcp, need_person, say};
-use crate::wire::{self, Wired};
+use crate::wire::{self, Acceptance, Wired};
 use anyhow::Context as _;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::digest::Digest;
+use countersign_core::facts::shell::quote;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::rpc::Message;
 use countersign_core::trust::{self, Listed};
-use countersign_gate::seams::{Pin, PinKind};
+use countersign_gate::seams::{Pin, PinKind, Servers as _};
+use countersign_gate::servers::orders;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub(super) struct Known {
     tools: usize,
     /// Tools that differ from what is accepted: what happened to each.
     drift: Vec<(String, &'static str)>,
+    /// Tools whose text gives orders to a model: the rules that matched.
+    orders: Vec<(String, Vec<&'static str>)>,
 }
 
 impl Known {
@@ -33,18 +37,29 @@ impl Known {
     }
 
     pub(super) fn details(&self) -> Vec<String> {
-        self.drift.iter().map(|(tool, what)| format!("  {what}: {}", clean_line(tool, 200))).collect()
+        let drift = self.drift.iter().map(|(tool, what)| format!("  {what}: {}", clean_line(tool, 200)));
+        let orders = self.orders.iter().map(|(tool, rules)| {
+            format!("  gives orders to a model: {} ({})", clean_line(tool, 200), rules.join(", "))
+        });
+        drift.chain(orders).collect()
     }
 
     pub(super) fn json(&self) -> Json {
         let drift = self.drift.iter().map(|(tool, what)| {
             Json::object([("tool", Json::str(clean_line(tool, 200).as_str())), ("change", Json::str(*what))])
         });
+        let orders = self.orders.iter().map(|(tool, rules)| {
+            Json::object([
+                ("tool", Json::str(clean_line(tool, 200).as_str())),
+                ("matched_patterns", Json::Array(rules.iter().map(|r| Json::str(*r)).collect())),
+            ])
+        });
         let mut out = Json::object([
             ("name", Json::str(&self.name)),
             ("acceptance", Json::str(self.state)),
             ("tools", Json::int(i64::try_from(self.tools).unwrap_or(0))),
             ("drift", Json::Array(drift.collect())),
+            ("orders", Json::Array(orders.collect())),
         ]);
         if let Some(digest) = self.digest {
             out.set("digest", Json::str(digest.to_string()));
@@ -88,7 +103,14 @@ pub(super) async fn known(wired: &Wired) -> anyhow::Result<Vec<Known>> {
                 (Some(_), Some(_)) => "accepted",
                 (Some(_), None) => "accepted, typed",
             };
+            // What was seen last of each tool, accepted or not.
+            let seen = drift.iter().filter_map(|(key, pin)| Some((key.strip_prefix(&prefix)?, pin)));
+            let texts: BTreeMap<&str, &Pin> = accepted.iter().map(|(k, p)| (*k, *p)).chain(seen).collect();
+            let flagged = texts
+                .iter()
+                .filter_map(|(tool, pin)| Some(((*tool).to_owned(), orders(&pin.text)?.matched_patterns)));
             Known {
+                orders: flagged.collect(),
                 state,
                 digest: pin.map(|p| p.digest),
                 tools: accepted.len(),
@@ -114,7 +136,8 @@ pub(super) async fn accept(
     let entry = mcp::entries(&wired.project)?.into_iter().find(|e| e.name == name);
     let Some(entry) = entry else {
         let found = changes(wired, name, None).await?;
-        if found.is_empty() && wired.store.pin(PinKind::Drift, name).await?.is_none() {
+        let drifted = wired.store.pin(PinKind::Drift, name).await?;
+        if found.is_empty() && drifted.is_none() {
             let known = wired.store.pin(PinKind::Server, name).await?.is_some();
             complain(match known {
                 true => "It is what was accepted already.",
@@ -123,6 +146,12 @@ pub(super) async fn accept(
             return Ok(if known { exit::OK } else { exit::FAILED });
         }
         found.iter().for_each(|text| complain(text));
+        if let Some(before) = drifted.filter(|_| found.is_empty()) {
+            complain(&format!(
+                "It lists what was accepted again. It is quarantined because it listed something else before; changed: {}",
+                clean_line(&before.text, 400)
+            ));
+        }
         if let Some(code) = refused(yes, &format!("Accept what {name} showed last?"))? {
             return Ok(code);
         }
@@ -130,6 +159,14 @@ pub(super) async fn accept(
         say("Accepted.");
         return Ok(exit::OK);
     };
+    // The values of its environment are no part of its pin, so somebody must have looked at them in the file.
+    if wired.acceptance != Acceptance::Accepted {
+        complain(&format!(
+            "Nothing was started or accepted: look at the project's files first: countersign --project {} trust accept project",
+            quote(wired.project.root_text())
+        ));
+        return Ok(exit::FAILED);
+    }
     let launch = mcp::launch(&entry);
     let old = wired.store.pin(PinKind::Server, name).await?;
     if old.as_ref().is_none_or(|o| o.digest != launch.digest()) {
@@ -184,7 +221,13 @@ async fn changes(wired: &Wired, name: &str, tools: Option<&[Listed]>) -> anyhow:
                 (_, true) => "gone",
                 _ => "changed",
             };
-            let shown = difference(&pretty(before), &pretty(text));
+            let mut shown = difference(&pretty(before), &pretty(text));
+            if let Some(found) = orders(text) {
+                shown.push_str(&format!(
+                    "\nThis text gives orders to a model ({}).",
+                    found.matched_patterns.join(", ")
+                ));
+            }
             out.push(format!("{what}: {}\n{shown}", clean_line(tool, 200)));
         }
     }
@@ -209,7 +252,13 @@ async fn list(wired: &Wired, entry: &crate::config::servers::Entry) -> anyhow::R
     let name = entry.name.as_str();
     let pool = wire::mcp_pool(vec![start], Some(&wired.project.root));
     pool.start(name).with_context(|| format!("`{}` cannot be started", entry.command))?;
+    // What it says by itself is for nobody here, and it is not read any further while that waits.
+    let hearing = {
+        let pool = pool.clone();
+        tokio::spawn(async move { while pool.hear().await.is_some() {} })
+    };
     let listed = tokio::time::timeout(Duration::from_secs(60), ask(wired, name, &*pool)).await;
+    hearing.abort();
     pool.close().await;
     listed.context("it did not list its tools within 60 s")?
 }
@@ -251,22 +300,19 @@ async fn ask(
     opened.as_ref().and_then(Message::result).context("it does not open a session")?;
     send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}".to_owned()).await?;
     let mut tools: Vec<Listed> = Vec::new();
-    let mut cursor = String::new();
-    for _ in 0..100 {
-        let text =
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\",\"params\":{{{cursor}}}}}");
-        let answer = send(text).await?;
-        let result = answer.as_ref().and_then(Message::result).context("it does not list its tools")?;
-        let page = trust::listing(result).map_err(anyhow::Error::msg)?;
+    let page = |result: &str| {
+        let page = trust::listing(result)?;
+        // The bound is one on all pages together.
+        if tools.len() + page.tools.len() > trust::MAX_TOOLS {
+            return Err("too many tools".to_owned());
+        }
         for tool in page.tools {
             if tools.iter().all(|t| t.name != tool.name) {
                 tools.push(tool);
             }
         }
-        match page.next {
-            Some(next) => cursor = format!("\"cursor\":{next}"),
-            None => return Ok(tools),
-        }
-    }
-    anyhow::bail!("its listing has more than 100 pages")
+        Ok(page.next)
+    };
+    wired.gate.pages(name, "tools/list", servers, page).await?;
+    Ok(tools)
 }

@@ -203,10 +203,21 @@ fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts)
             facts.effects.insert("delete_project_folder");
         }
         let spelled = squeezed(text);
-        if deep && spelled.starts_with('/') {
+        if deep && spelled.starts_with('/') && !scratch(&spelled) {
             facts.effects.insert("rm_absolute");
         }
     }
+}
+
+/// Something below a folder for temporary files, and nothing else: by its text, without a way up or a pattern.
+fn scratch(path: &str) -> bool {
+    let below = ["/tmp/", "/var/tmp/", "/private/tmp/"].iter().find_map(|top| path.strip_prefix(top));
+    below.is_some_and(|rest| {
+        let plain = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && !part.contains(['*', '?', '[', '\u{fffc}'])
+        };
+        rest.trim_end_matches('/').split('/').all(plain)
+    })
 }
 
 /// `find` that deletes: all it meets, or what has a name.
