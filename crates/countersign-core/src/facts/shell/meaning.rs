@@ -251,6 +251,17 @@ const SHOWING: &[&str] = &[
 
 /// Why setting a variable makes a line opaque.
 pub(super) fn changed(name: &str, value: &Word) -> Option<&'static str> {
+    // Lints and conditions choose no program.
+    let mild = |token: &str| {
+        ["-D", "-A", "-W", "--cfg"].iter().any(|o| token.starts_with(o))
+            || token.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+    };
+    if matches!(name, "RUSTFLAGS" | "RUSTDOCFLAGS")
+        && !value.unknown
+        && value.text.split_whitespace().all(mild)
+    {
+        return None;
+    }
     const WHY: Option<&str> = Some("an assignment that changes what names or programs mean");
     if HARMLESS.contains(&name) {
         // A file that is traced into is written.
