@@ -389,7 +389,8 @@ fn told_at_stop(model: &ScriptedModel) -> Vec<String> {
 #[test]
 fn watching_lets_a_gated_call_run_and_tells_what_enforcing_would_have_done() {
     let bench = Bench::set_up(&["init", "--yes"]);
-    let results = bench.play([bash(PUSH), bash("rm -rf /opt/countersign-e2e/is-not-here"), bash("echo harmless")]);
+    let results =
+        bench.play([bash(PUSH), bash("rm -rf /opt/countersign-e2e/is-not-here"), bash("echo harmless")]);
     assert!(results.iter().all(|result| !result.is_error), "{results:?}");
     bench.pushed(1);
     assert!(bench.pending().is_empty());

@@ -144,6 +144,11 @@ pub(super) fn braces(raw: &Raw) -> Result<Vec<Raw>, &'static str> {
     if !raw.iter().any(|p| matches!(p, Part::Bare(t) if t.contains('{'))) {
         return Ok(vec![raw.clone()]);
     }
+    // bash itself loses count of braces that are quoted among bare ones: `{{a,b}#\{1..3}` has one brace less there.
+    let quoted = |p: &Part| matches!(p, Part::Quoted(t) if t.contains(['{', '}']));
+    if raw.iter().any(quoted) {
+        return Err("quoted braces beside bare ones");
+    }
     let mut signs = Vec::new();
     for part in raw {
         match part {
