@@ -287,7 +287,10 @@ pub struct Scratch {
 impl Scratch {
     /// Makes both.
     pub fn new() -> Self {
-        let scratch = Self { folder: tempfile::tempdir().expect("a scratch folder") };
+        // Not among temporary files: Codex's sandbox, where bubblewrap is installed, does not find its own program there.
+        let folder = crate::cache::scratch();
+        fs::create_dir_all(&folder).expect("a folder for scratch folders");
+        let scratch = Self { folder: tempfile::tempdir_in(folder).expect("a scratch folder") };
         for folder in [scratch.project(), scratch.home()] {
             fs::create_dir(folder).expect("a folder in the scratch folder");
         }
