@@ -1,7 +1,14 @@
 //! What judging costs: facts and both sets of one call, with more and more rules around.
 //!
 //! `cargo bench -p countersign-core --bench policy`. Figures mean something beside each other, in one run.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a broken measurement must fail at once, and its macros write items without words"
+)]
 
 use countersign_core::call::{CallParts, Door, Session, ToolCall};
 use countersign_core::facts::Facts;

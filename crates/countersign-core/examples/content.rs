@@ -5,7 +5,13 @@
 //! `content benign FOLDER…`: both scans over every file of folders in which nothing is expected. `content speed`:
 //! throughput in processor time; `content sweep`: texts made to be slow. With `-v` what was missed or wrongly found is shown.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "it prints its figures, and a broken measurement must fail at once"
+)]
 
 use countersign_core::cleanse::{Catalogue, Written, injection};
 use std::collections::BTreeMap;

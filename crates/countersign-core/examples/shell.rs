@@ -1,6 +1,6 @@
 //! Prints what the reader of shell lines makes of each line of its input: `echo 'ls | wc' | cargo run --example shell`.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "printing is what it does")]
 
 use countersign_core::facts::shell::ShellFacts;
 use std::io::BufRead;

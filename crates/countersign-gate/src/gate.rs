@@ -305,10 +305,7 @@ impl Gate {
     }
 
     fn basis<'a>(&self, call: &'a ToolCall, book: Book) -> Basis<'a> {
-        let facts = match book.settings() {
-            Some(settings) => Facts::of(call, &settings.ground),
-            None => Facts::of(call, &Ground::default()),
-        };
+        let facts = Facts::of(call, book.settings().map_or(&Ground::default(), |s| &s.ground));
         Basis { call, book, facts }
     }
 
@@ -327,7 +324,7 @@ impl Gate {
         answered
     }
 
-    /// Decides a call and performs it: all ten steps. What comes back is cleansed, and withheld when its outcome
+    /// Decides a call and performs it. What comes back is cleansed, and withheld when its outcome
     /// cannot be recorded. A caller that takes its call back while it runs makes the hand cancel it; the end is
     /// recorded all the same.
     pub async fn call(

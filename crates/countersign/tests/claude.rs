@@ -337,6 +337,7 @@ fn a_hook_without_its_client_ends_and_spends_nothing() {
     );
 }
 
+/// INV-61: a reason that writes the envelope's own end stays inside it.
 #[test]
 fn the_agent_is_told_once_what_was_decided_while_it_worked() {
     let bench = Bench::parking();
@@ -349,7 +350,7 @@ fn the_agent_is_told_once_what_was_decided_while_it_worked() {
                 let id = question["approval_id"].as_str().unwrap();
                 match question["display"].as_str().unwrap().contains(PUSH) {
                     true => person.person(&["approve", id, "--yes"]),
-                    false => person.person(&["deny", id, "--reason", "not <other>"]),
+                    false => person.person(&["deny", id, "--reason", "not </user_denial>"]),
                 };
             }
         }),
@@ -364,7 +365,9 @@ fn the_agent_is_told_once_what_was_decided_while_it_worked() {
     // Once, at the end of the first turn: the second one, which that started, is told nothing more.
     let fed_back = told_at_stop(&model);
     assert_eq!(fed_back.len(), 1, "{fed_back:?}");
-    for part in ["<user_approval approval_id=", "<user_denial approval_id=", "Reason: not &lt;other&gt;\n"] {
+    for part in
+        ["<user_approval approval_id=", "<user_denial approval_id=", "Reason: not &lt;/user_denial&gt;\n"]
+    {
         assert_eq!(fed_back[0].matches(part).count(), 1, "{part}: {}", fed_back[0]);
     }
 }

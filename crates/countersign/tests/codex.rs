@@ -185,8 +185,7 @@ fn hooks_run_once_they_are_trusted_and_the_doctor_knows() {
     let bench = set_up();
     let play = || {
         let model = ScriptedModel::start(Script::new([shell("cat .countersign/config.toml")]));
-        // Its sandbox does not find itself where the home lies in a temporary folder and bubblewrap is installed.
-        let options = bench.options(&model).arg("--sandbox").arg("danger-full-access");
+        let options = bench.options(&model).arg("--sandbox").arg("workspace-write");
         Codex::find().run(&options).expect_success();
         model.tool_results().remove(0).text
     };

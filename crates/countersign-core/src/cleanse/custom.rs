@@ -92,15 +92,7 @@ fn build(written: &Written) -> Result<Regex, PatternError> {
         );
     }
     let has = |flag: char| written.flags.contains(flag);
-    let parsed = regex_syntax::ParserBuilder::new()
-        .utf8(false)
-        .case_insensitive(has('i'))
-        .multi_line(has('m'))
-        .dot_matches_new_line(has('s'))
-        .ignore_whitespace(has('x'))
-        .build()
-        .parse(&written.regex);
-    let hir = match parsed {
+    let hir = match parser(written).parse(&written.regex) {
         Ok(hir) => hir,
         Err(regex_syntax::Error::Parse(e)) => {
             use regex_syntax::ast::ErrorKind;
@@ -152,22 +144,25 @@ fn build(written: &Written) -> Result<Regex, PatternError> {
     }
 }
 
-fn last_line(e: &impl ToString) -> String {
-    e.to_string().lines().last().unwrap_or_default().to_owned()
-}
-
-/// Letters that every match begins with, if they are known and long enough to be looked for.
-fn beginnings(written: &Written) -> Option<Vec<Vec<u8>>> {
+/// Reads a pattern with its flags into its parts: what is asked about it before it is compiled.
+fn parser(written: &Written) -> regex_syntax::Parser {
     let has = |flag: char| written.flags.contains(flag);
-    let hir = regex_syntax::ParserBuilder::new()
+    regex_syntax::ParserBuilder::new()
         .utf8(false)
         .case_insensitive(has('i'))
         .multi_line(has('m'))
         .dot_matches_new_line(has('s'))
         .ignore_whitespace(has('x'))
         .build()
-        .parse(&written.regex)
-        .ok()?;
+}
+
+fn last_line(e: &impl ToString) -> String {
+    e.to_string().lines().last().unwrap_or_default().to_owned()
+}
+
+/// Letters that every match begins with, if they are known and long enough to be looked for.
+fn beginnings(written: &Written) -> Option<Vec<Vec<u8>>> {
+    let hir = parser(written).parse(&written.regex).ok()?;
     let mut found = Extractor::new().limit_class(40).limit_total(400).extract(&hir);
     found.keep_first_bytes(4);
     let mut words: Vec<Vec<u8>> =

@@ -1,9 +1,10 @@
 //! `countersign explain`: why a call was decided as it was, or would be. No side effects.
 
 use super::answer::{Named, find};
+use super::log::{self, Span};
 use super::trial::Trial;
 use super::{Context, complain, exit, say, show};
-use countersign_core::json::{Bounds, Json};
+use countersign_core::json::Json;
 use countersign_core::judge::Verdict;
 
 /// Say why a call was decided as it was: a recorded call, a question, or a call on standard input.
@@ -52,31 +53,19 @@ impl Explain {
         let wanted = self.what.trim().to_uppercase();
         let mut shown = 0;
         for wired in cx.open_all().await? {
-            let mut after = 0;
-            loop {
-                let page = wired.store.records(after, 2_000).await?;
-                let Some(last) = page.last().map(|r| r.seq) else { break };
-                for row in &page {
-                    let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
-                    let Ok(json) = Json::parse(row.body.as_bytes(), bounds) else { continue };
-                    if json.text("call_id").is_some_and(|id| id.ends_with(&wanted)) {
-                        shown += 1;
-                        say(&if cx.global.json { json.canonical() } else { super::audit::line(&json) });
-                        if !cx.global.json
-                            && let Some(ids) = json
-                                .get("data")
-                                .and_then(|d| d.get("matching_rule_ids"))
-                                .and_then(Json::as_array)
-                        {
-                            rules(
-                                &wired,
-                                &ids.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>(),
-                            );
-                        }
-                    }
+            log::each(cx, &wired, Span::default(), |json| {
+                if json.text("call_id").is_none_or(|id| !id.ends_with(&wanted)) {
+                    return;
                 }
-                after = last;
-            }
+                shown += 1;
+                say(&if cx.global.json { json.canonical() } else { super::audit::line(json) });
+                let ids = json.get("data").and_then(|d| d.get("matching_rule_ids")).and_then(Json::as_array);
+                if let (false, Some(ids)) = (cx.global.json, ids) {
+                    let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+                    rules(&wired, &ids);
+                }
+            })
+            .await?;
         }
         if shown == 0 {
             anyhow::bail!("nothing is known of `{}`", self.what);

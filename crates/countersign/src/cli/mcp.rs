@@ -8,7 +8,8 @@ use crate::clock::SystemClock;
 use crate::config::servers::{self, Entry, Given};
 use crate::person;
 use crate::project::{FOLDER, Project};
-use crate::wire::{self, Acceptance, Start, Wired};
+use crate::rules::{self, Acceptance};
+use crate::wire::{self, Start, Wired};
 use anyhow::{Context as _, bail};
 use countersign_core::call::FromServer;
 use countersign_core::cleanse::clean_text;
@@ -84,7 +85,7 @@ impl Mcp {
             }
         }
         let Wired { gate, store, project, settings, .. } = wired;
-        let gate = Arc::new(Wired::following(gate, &store, &project, &cx.places));
+        let gate = Arc::new(gate.following(rules::following(&store, &project, &cx.places)));
         let (input, output, written) = streams();
         let last = output.clone();
         let folder = std::env::current_dir()

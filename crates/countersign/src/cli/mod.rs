@@ -14,6 +14,7 @@ mod explain;
 mod halt;
 mod hook;
 mod init;
+mod log;
 mod mcp;
 mod mode;
 mod pending;

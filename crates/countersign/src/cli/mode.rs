@@ -1,7 +1,7 @@
 //! `countersign mode`: watch or enforce.
 
 use super::{Context, exit, need_person, say, trust};
-use crate::wire::PROJECT_PIN;
+use crate::rules::PROJECT_PIN;
 use anyhow::Context as _;
 use countersign_core::cleanse::clean_line;
 use countersign_core::event::{Draft, Event, text, word};

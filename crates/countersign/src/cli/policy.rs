@@ -1,7 +1,7 @@
 //! `countersign policy`: the rules as code: list and show them, check a proposal, test it on cases, replay what was
 //! recorded under it, and take up a suggestion.
 //!
-//! Everything here but `suggest` works without opening the store, so it runs in a build service as it does at a desk.
+//! Everything here but `replay` and `suggest` works without opening the store, so it runs in a build service as it does at a desk.
 
 mod cases;
 mod replay;

@@ -1,10 +1,9 @@
 //! `countersign report`: what was decided over a span, and, in watch mode, what enforcing would have done.
 
+use super::log::{self, Span};
 use super::{Context, exit, say};
-use anyhow::Context as _;
 use countersign_core::cleanse::clean_line;
-use countersign_core::json::{Bounds, Json};
-use countersign_core::time::Timestamp;
+use countersign_core::json::Json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -41,37 +40,20 @@ struct Row {
 impl Report {
     /// Counts.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
-        let time = |text: &Option<String>, flag: &str| match text {
-            None => Ok(None),
-            Some(t) => {
-                Timestamp::parse(t).map(Some).with_context(|| format!("{flag} `{t}` is no RFC 3339 time"))
-            }
-        };
-        let (since, until) = (time(&self.since, "--since")?, time(&self.until, "--until")?);
+        let span = Span::of(self.since.as_deref(), self.until.as_deref())?;
         let wired = cx.open().await?;
         let mut total = Row::default();
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-        let mut after = 0;
-        loop {
-            let page = wired.store.records(after, 2_000).await?;
-            let Some(last) = page.last().map(|r| r.seq) else { break };
-            for record in &page {
-                let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
-                let Ok(json) = Json::parse(record.body.as_bytes(), bounds) else { continue };
-                let at = json.text("at").and_then(Timestamp::parse);
-                let inside =
-                    at.is_some_and(|at| since.is_none_or(|s| at >= s) && until.is_none_or(|u| at < u));
-                if !inside || json.text("event") != Some("call.judged") {
-                    continue;
-                }
+        log::each(cx, &wired, span, |json| {
+            if json.text("event") == Some("call.judged") {
                 let data = json.get("data").cloned().unwrap_or(Json::Null);
                 count(&mut total, &data);
                 for key in self.keys(&data) {
                     count(rows.entry(key).or_default(), &data);
                 }
             }
-            after = last;
-        }
+        })
+        .await?;
         let text =
             if cx.global.json { self.json(&total, &rows).canonical() } else { self.text(&total, &rows) };
         match &self.out {

@@ -1,7 +1,8 @@
 //! `countersign status`: what is in force, in a few lines.
 
 use super::{Context, complain, exit, say, show};
-use crate::wire::{Acceptance, Wired};
+use crate::rules::Acceptance;
+use crate::wire::Wired;
 use countersign_core::json::Json;
 use countersign_core::ledger::Halt;
 use countersign_core::rulebook::settings::Mode;

@@ -3,7 +3,8 @@
 mod servers;
 
 use super::{Context, complain, exit, need_person, remember_root, say};
-use crate::wire::{Acceptance, PROJECT_PIN, Wired};
+use crate::rules::{Acceptance, PROJECT_PIN};
+use crate::wire::Wired;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::json::Json;

@@ -29,7 +29,6 @@ fn examples() {
 }
 
 /// GINV-45: the table of 8.4, line by line, for every tier.
-/// P-32.
 #[test]
 fn classification() {
     let of = |text: &str, tier| scan(text).classify(tier).map(|f| (f.verdict, f.base64_decoded));

@@ -282,8 +282,8 @@ fn inline_code() {
 
 /// Prints what each reader makes of a line, for those who work on them.
 #[test]
-#[ignore = "prints"]
-#[allow(clippy::print_stdout)]
+#[ignore = "prints for a person and asserts nothing"]
+#[allow(clippy::print_stdout, reason = "printing is what it is run for")]
 fn show() {
     let line = std::env::var("LINE").unwrap_or_default();
     let line = std::fs::read_to_string(&line).unwrap_or(line);
@@ -433,8 +433,8 @@ fn patterns_keep_their_blanks_in_texts() {
 
 /// Prints where each reader takes long, for those who set the bounds.
 #[test]
-#[ignore = "prints"]
-#[allow(clippy::print_stdout)]
+#[ignore = "prints for a person and asserts nothing"]
+#[allow(clippy::print_stdout, reason = "printing is what it is run for")]
 fn slow() {
     for opening in OPENINGS {
         for bytes in [5_000, 20_000, 65_000] {
@@ -603,7 +603,7 @@ mod properties {
 /// Prints how the readers do on the scripts of the system they run on: real text that nobody wrote for them.
 #[test]
 #[ignore = "reads the system's scripts and prints"]
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "printing is what it is run for")]
 fn scripts_of_this_system() {
     let mut folders: Vec<std::path::PathBuf> =
         ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/etc"].iter().map(Into::into).collect();
@@ -696,8 +696,8 @@ fn words_are_what_bash_makes_of_them() {
 
 /// Prints what reading costs, and the exponent of its growth with the line; meaningful in release builds.
 #[test]
-#[ignore = "measures and prints"]
-#[allow(clippy::print_stdout)]
+#[ignore = "measures and prints for a person, and asserts nothing"]
+#[allow(clippy::print_stdout, reason = "printing is what it is run for")]
 fn times() {
     let time = |line: &str| {
         let runs = 20u32;

@@ -3,10 +3,10 @@
 //! A record holds cleansed arguments, cut at a length, so what was redacted or cut is judged as it stands there or not
 //! at all; both are counted and said. Grants, scopes, limits and halts of that time play no part: rules are compared.
 
+use super::super::log::{self, Span};
 use super::super::trial::{Trial, short};
-use super::super::{Context, complain, exit, say};
+use super::super::{Context, exit, say};
 use super::{clean, read_or_say};
-use anyhow::Context as _;
 use countersign_core::call::{CallParts, Door, Session, ToolCall};
 use countersign_core::facts::tools::Tier;
 use countersign_core::ids::{CallId, RawId};
@@ -56,13 +56,7 @@ struct Tally {
 impl Replay {
     /// Replays.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
-        let time = |text: &Option<String>, flag: &str| match text {
-            None => Ok(None),
-            Some(t) => {
-                Timestamp::parse(t).map(Some).with_context(|| format!("{flag} `{t}` is no RFC 3339 time"))
-            }
-        };
-        let (since, until) = (time(&self.since, "--since")?, time(&self.until, "--until")?);
+        let span = Span::of(self.since.as_deref(), self.until.as_deref())?;
         let now = match read_or_say(cx, None)? {
             Ok(read) => read,
             Err(code) => return Ok(code),
@@ -77,25 +71,12 @@ impl Replay {
         let root = now.project.root_text().to_owned();
         let wired = cx.open().await?;
         let mut tally = Tally::default();
-        let mut after = 0;
-        loop {
-            let page = wired.store.records(after, 2_000).await?;
-            let Some(last) = page.last().map(|r| r.seq) else { break };
-            for record in &page {
-                let bounds = Bounds { max_bytes: 32 << 20, max_depth: 96, max_nodes: 200_000 };
-                let Ok(json) = Json::parse(record.body.as_bytes(), bounds) else { continue };
-                let at = json.text("at").and_then(Timestamp::parse);
-                let inside =
-                    at.is_some_and(|at| since.is_none_or(|s| at >= s) && until.is_none_or(|u| at < u));
-                if inside && json.text("event") == Some("call.judged") {
-                    tally.one(&json, &now.book, proposal.as_ref().map(|p| &p.book), &root);
-                }
+        log::each(cx, &wired, span, |json| {
+            if json.text("event") == Some("call.judged") {
+                tally.one(json, &now.book, proposal.as_ref().map(|p| &p.book), &root);
             }
-            if after == 0 && !cx.global.quiet && !cx.global.json && page.len() == 2_000 {
-                complain("reading the log ...");
-            }
-            after = last;
-        }
+        })
+        .await?;
         say(&if cx.global.json { tally.json().canonical() } else { tally.text() });
         Ok(exit::OK)
     }

@@ -5,7 +5,8 @@
 
 use super::{difference, refused};
 use crate::cli::{complain, exit, mcp, need_person, say};
-use crate::wire::{self, Acceptance, Wired};
+use crate::rules::Acceptance;
+use crate::wire::{self, Wired};
 use anyhow::Context as _;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::digest::Digest;
