@@ -15,6 +15,8 @@ type Result<T> = std::result::Result<T, &'static str>;
 
 /// What is said of text whose nesting is over a bound.
 pub(super) const DEEP: &str = "more nesting than is read";
+/// What is said of a number in front of a redirection that the grammar would fail on. Bash takes such a number for a word.
+pub(super) const NUMBER: &str = "a file number that is too large";
 /// Bound on the work of the grammar, which tries again from the start of a bracket where an attempt failed.
 const MAX_WORK: usize = 2_000_000;
 /// Most words that may open a compound command; the grammar descends for each.
@@ -35,9 +37,19 @@ pub(super) fn read(line: &str) -> Result<Script> {
     Ok(script)
 }
 
-/// Refuses what would make the grammar try too often or descend too deep.
+/// Refuses what would make the grammar try too often, descend too deep or panic.
 fn bounded(tokens: &[Token]) -> Result<()> {
     const WHY: Result<()> = Err(DEEP);
+    let number = |pair: &[Token]| match pair {
+        [Token::Word(w, number), Token::Operator(o, arrow)] => {
+            let touches = number.end.index == arrow.start.index && o.starts_with(['<', '>']);
+            touches && w.len() > 9 && w.bytes().all(|b| b.is_ascii_digit())
+        }
+        _ => false,
+    };
+    if tokens.windows(2).any(number) {
+        return Err(NUMBER);
+    }
     let mut openers = 0usize;
     let mut cases = 0u32;
     let mut depth = 0u32;

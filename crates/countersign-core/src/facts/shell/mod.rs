@@ -1,10 +1,9 @@
-//! What a shell line would run and write, as far as a small honest reader can tell.
+//! What a shell line would run, read, write and send, as far as two readers and a table of programs can tell.
 //!
-//! Plain words, quotes without expansions, lists and pipes, redirections (`lexer`) of known programs (`programs`,
-//! `git`) are understood. Everything else makes the line *opaque*: the facts then say so, and the built-in rule
-//! `shell_opaque` asks a person. Opaque never means allow. This is a guard against accidents and cheap tricks, no
-//! sandbox: what a script or a project's own build does is not read. A deeper reader replaces this one; its contract,
-//! [`ShellFacts`], stays.
+//! `brush` and `tree` read the text into one form (`script`, `word`), `union` says when one reading is enough, `walk` and
+//! `expand` find commands and values, `wrappers`, `code` and `meaning` what runs others, `programs` what words are to a
+//! program, `effects` what a line does. What is not understood makes the line *opaque*: the built-in rule `shell_opaque`
+//! asks a person, never allows. What a script or a project's own build does is not read.
 
 mod brush;
 mod code;

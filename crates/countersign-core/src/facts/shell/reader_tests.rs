@@ -112,6 +112,18 @@ fn wrappers_are_read_through() {
     }
 }
 
+/// Found by fuzzing: the grammar panics on file numbers that no number holds. As plain words they are words.
+#[test]
+fn large_file_numbers_are_not_read() {
+    for line in ["a 21111111111>/dev/null", "99999999999<x", "a 1111111111>&2", "echo \"$(a 9999999999>b)\""]
+    {
+        assert!(read(line).opaque.is_some(), "{line}");
+    }
+    assert_eq!(read("echo 12345678901234567890").opaque, None);
+    assert_eq!(read("echo 12345678901234567890 > x").opaque, None);
+    assert_eq!(read("echo 2>x").opaque, None);
+}
+
 /// Found as well, but asked about.
 #[test]
 fn wrappers_that_are_asked_about() {

@@ -17,7 +17,7 @@ pub(super) fn scripts(text: &str) -> (Vec<Script>, Option<&'static str>) {
     }
     let first = brush::read(text);
     if let Err(why) = first
-        && (why == brush::DEEP || !fails_the_grammar(text))
+        && ([brush::DEEP, brush::NUMBER].contains(&why) || !fails_the_grammar(text))
     {
         // The tree repairs what is broken, at length; nothing it finds would be taken.
         return (Vec::new(), Some(why));
