@@ -21,7 +21,7 @@ mod show;
 mod views;
 
 pub use custom::{PatternError, Written, check as check_pattern};
-pub use exact::{Known, TooLarge};
+pub use exact::{Form, Known, Lately, MARKER, TooLarge, base64};
 pub use reply::{Cleansed, Reply, clean_message, clean_reply, redact_arguments};
 
 use custom::Custom;
