@@ -50,6 +50,11 @@ impl Clean {
         Clean(text.to_owned())
     }
 
+    /// This text with another one on a line of its own behind it.
+    pub fn with(&self, other: &Clean) -> Clean {
+        Clean(format!("{}\n{}", self.0, other.0))
+    }
+
     /// The first `max` characters; a cut text ends in `...` within that length.
     pub fn cut(&self, max: usize) -> Clean {
         if self.0.chars().count() <= max {

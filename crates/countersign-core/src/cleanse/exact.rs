@@ -8,7 +8,7 @@
 //! its holder transformed otherwise (encrypted, hashed, cut) is not found.
 
 use super::Clean;
-use super::views::is_token;
+use super::views::{escaped, is_token};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl Known {
             if *form == Form::Base64 {
                 // Symbols at both ends carry bits of the value and of its neighbours.
                 let symbol = |at: usize| bytes.get(at).is_some_and(|b| is_token(*b));
-                if start > from && symbol(start - 1) && symbol(start) {
+                if start > from && symbol(start - 1) && symbol(start) && !escaped(bytes, start) {
                     start -= 1;
                 }
                 let pads = bytes.get(end..(end + 3).min(bytes.len())).unwrap_or_default();
@@ -455,7 +455,7 @@ fn encoded(value: &[u8], forms: &mut Forms) {
     ] {
         forms.add(digits(before, between), kind);
     }
-    let escaped = |keep: &dyn Fn(u8) -> bool, mark: &str, space: &str| -> String {
+    let marked = |keep: &dyn Fn(u8) -> bool, mark: &str, space: &str| -> String {
         let one = |b: &u8| match *b {
             b' ' if !space.is_empty() => space.to_owned(),
             b if keep(b) => char::from(b).to_string(),
@@ -467,13 +467,13 @@ fn encoded(value: &[u8], forms: &mut Forms) {
     let component = |b: u8| unreserved(b) || b"!*'()".contains(&b);
     let whole = |b: u8| unreserved(b) || b"!*'();:@&=+$,/?#[]".contains(&b);
     for (mark, kind) in [("%", Form::Percent), ("%25", Form::Percent)] {
-        forms.add(escaped(&unreserved, mark, ""), kind);
-        forms.add(escaped(&unreserved, mark, "+"), kind);
-        forms.add(escaped(&component, mark, ""), kind);
-        forms.add(escaped(&whole, mark, ""), kind);
+        forms.add(marked(&unreserved, mark, ""), kind);
+        forms.add(marked(&unreserved, mark, "+"), kind);
+        forms.add(marked(&component, mark, ""), kind);
+        forms.add(marked(&whole, mark, ""), kind);
     }
     // Where everything but graphic ASCII and the sign itself stays.
-    forms.add(escaped(&|b| (b'!'..=b'~').contains(&b) && b != b'=', "=", " "), Form::Printable);
+    forms.add(marked(&|b| (b'!'..=b'~').contains(&b) && b != b'=', "=", " "), Form::Printable);
     forms.add(value.iter().rev().copied().collect::<Vec<u8>>(), Form::Reversed);
     let Ok(text) = std::str::from_utf8(value) else { return };
     forms.add(text.chars().rev().collect::<String>(), Form::Reversed);
@@ -563,6 +563,14 @@ impl Lately {
                 all.remove(0);
             }
             all.push(std::sync::Arc::clone(known));
+        }
+    }
+
+    /// A text that was cleansed otherwise, without any of them.
+    pub fn clean(&self, text: Clean) -> Clean {
+        match self.scrub(text.as_str()) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(scrubbed) => Clean(scrubbed),
         }
     }
 
@@ -676,7 +684,7 @@ mod tests {
         let value = "correct-horse-battery-staple";
         let known = Known::new([value.as_bytes()]).unwrap();
         for cut in 1..value.len() {
-            for part in [&value[..cut], &value[cut..]] {
+            for part in [value.split_at(cut).0, value.split_at(cut).1] {
                 assert_eq!(known.scrub(part), None, "{part}");
                 assert_eq!(known.scrub(&String::from_utf8(base64(part.as_bytes())).unwrap()), None, "{part}");
             }
