@@ -3,6 +3,7 @@
 
 pub mod fetch;
 pub mod http;
+pub mod keys;
 pub mod mcp;
 pub mod scratch;
 pub mod vault;

@@ -98,6 +98,7 @@ fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> 
 /// The end of a call that nobody told of.
 fn unknown() -> Ended {
     Ended {
+        records: Vec::new(),
         outcome: CallOutcome::Unknown,
         code: None,
         duration_ms: None,

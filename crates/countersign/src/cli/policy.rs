@@ -157,7 +157,7 @@ fn list(cx: &Context, only: Option<&str>) -> anyhow::Result<u8> {
     let disabled = |rule: &Rule| read.book.settings().disabled.contains(&rule.id);
     let wanted = |rule: &&Rule| only.is_none_or(|set| rule.set.as_str() == set);
     let rules: Vec<&Rule> = read.book.rules().iter().filter(wanted).collect();
-    let allows: Vec<_> = read.settings.allow.iter().filter(|a| a.project == read.project.id).collect();
+    let allows: Vec<_> = read.settings.allow.iter().filter(|a| a.is_for(&read.project.id)).collect();
     if cx.global.json {
         let rules = rules.iter().map(|r| rule_json(r, disabled(r))).collect();
         let allows = allows.iter().map(|a| {
