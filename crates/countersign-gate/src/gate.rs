@@ -748,7 +748,9 @@ impl Gate {
                 change.drafts.push(told::late_win(call, back.approval_id, &judgement.verdict));
             }
         }
-        change.drafts.push(self.judged_draft(basis, judgement, decision, asked).task(task_id));
+        let tainted_by = ledger.tainted().and_then(|taint| word(taint.by));
+        let judged = self.judged_draft(basis, judgement, decision, asked);
+        change.drafts.push(judged.with("tainted_by", tainted_by).task(task_id));
         change.guard = Some((key, ledger.version));
         (change, asked)
     }

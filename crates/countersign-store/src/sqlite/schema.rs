@@ -3,7 +3,14 @@
 use countersign_core::task::TaskStatus;
 
 /// The version that `PRAGMA user_version` holds.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
+
+/// Version 2 had a place for a task's suspicion that nothing wrote to.
+const FROM_2: &str = "
+ALTER TABLE tasks DROP COLUMN tainted;
+ALTER TABLE tasks ADD COLUMN tainted_by TEXT;
+ALTER TABLE tasks ADD COLUMN tainted_at INTEGER CHECK ((tainted_at IS NULL) = (tainted_by IS NULL));
+";
 
 /// Version 1 had no gateways: no joined decisions, no quarantine, no sessions of nodes.
 const FROM_1: &str = "
@@ -37,8 +44,9 @@ pub(super) fn upgrade(version: i64) -> String {
                 statement("CREATE TABLE nodes", "WITHOUT ROWID;"),
                 statement("CREATE TRIGGER calls_join_once", "END;"),
             ];
-            format!("{FROM_1}{}{INTO_2}PRAGMA user_version = {VERSION};\n", parts.join("\n"))
+            format!("{FROM_1}{}{INTO_2}{FROM_2}PRAGMA user_version = {VERSION};\n", parts.join("\n"))
         }
+        2 => format!("{FROM_2}PRAGMA user_version = {VERSION};\n"),
         _ => text(),
     }
 }
