@@ -102,6 +102,14 @@ impl Draft {
         Draft::new(Event::LogNote, [("text", Some(Json::str(text.as_str())))])
     }
 
+    /// One more key; without a value it is left out.
+    pub fn with(mut self, key: &str, value: Option<Json>) -> Draft {
+        if let Some(value) = value {
+            self.data.set(key, value);
+        }
+        self
+    }
+
     /// Names the call.
     pub fn call(mut self, id: CallId) -> Draft {
         self.call_id = Some(id);

@@ -14,7 +14,7 @@ use crate::facts::{FactError, Facts};
 use crate::ids::{ApprovalId, GrantId};
 use crate::ledger::{Grant, Halt, Ledger, Refusal, RefusalKey, Refused, Trust};
 use crate::rulebook::settings::{Mode, RuleSettings, ScopeMatch};
-use crate::rulebook::{Asked, RuleSet, Rulebook};
+use crate::rulebook::{Asked, EvalError, RuleSet, Rulebook};
 
 /// Most requests that hold callers of one session at once; further ones are parked.
 pub const MAX_WAITING: u32 = 8;
@@ -178,6 +178,12 @@ pub fn judge(
     if let Some(denied) = halted(&ledger.halt) {
         return denied;
     }
+    // J2: tools of the gate that this principal has not.
+    if let Rules::InForce(book) = rules
+        && let Some(denied) = floor::hidden(call, book.settings())
+    {
+        return denied;
+    }
     // J2, J3: the server and its tool; they have nothing to say of a client's own tools.
     if let Some(denied) = call.served().and_then(|served| untrusted(served, &ledger.trust)) {
         return denied;
@@ -192,8 +198,12 @@ pub fn judge(
         Ok(facts) => facts,
         Err(e) => return Judgement::refuse(e.code, Step::Input, clean_line(&e.why, 300)),
     };
-    // J5; J6 has no floor for a client's own tools
+    // J5
     if let Some(denied) = blocked(facts, book.settings(), ledger) {
+        return denied;
+    }
+    // J6
+    if let Some(denied) = floor::floor(call, facts, book.settings(), ledger) {
         return denied;
     }
     let decided = by_rules(call, facts, book, ledger);
@@ -203,6 +213,8 @@ pub fn judge(
         (Mode::Watch, Verdict::Deny(Code::LimitRate | Code::LimitConcurrency)) => decided,
         // No judgement was made that could be softened.
         (Mode::Watch, Verdict::Deny(code)) if code.is_fail_closed() => decided,
+        // Secrets and notes are a person's whatever the mode (vault.md 10.5).
+        (Mode::Watch, Verdict::RequireApproval(_)) if floor::exact_grant(facts).is_some() => decided,
         (Mode::Watch, Verdict::Deny(_) | Verdict::RequireApproval(_)) => watched(decided, book, ledger),
     }
 }
@@ -223,13 +235,16 @@ fn watched(decided: Judgement, book: &Rulebook, ledger: &Ledger) -> Judgement {
 /// J7 to J14.
 fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) -> Judgement {
     let settings = book.settings();
-    let asked = match Asked::of(call, facts, &ledger.resolved, settings) {
+    let asked = match Asked::of(call, facts, ledger, settings) {
         Ok(asked) => asked,
-        Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
+        Err(e) => return broken(&e, Step::Hard),
     };
     // J7
+    if let Some(denied) = floor::denied(call, facts, settings, ledger) {
+        return denied;
+    }
     match book.evaluate(RuleSet::Hard, &asked) {
-        Err(e) => return Judgement::refuse(Code::PolicyError, Step::Hard, clean_line(&e.to_string(), 300)),
+        Err(e) => return broken(&e, Step::Hard),
         Ok(hits) if !hits.is_empty() => {
             let reason = told("Hard-deny", &hits, book);
             return Judgement::refuse(Code::Hard, Step::Hard, reason).rules(hits);
@@ -259,15 +274,28 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         allow.granted = true;
         return allow;
     }
-    // J10
+    // J10, for what no scope answers: only a tainted task can have such a match, so the others are not asked twice.
+    let mut known = None;
+    let mut each_time = false;
+    if ledger.tainted().is_some() {
+        match book.evaluate(RuleSet::Soft, &asked) {
+            Err(e) => return broken(&e, Step::Soft),
+            Ok(hits) => {
+                each_time = hits.iter().any(|id| asks_each_time(id) && !settings.disabled.contains(id));
+                known = Some(hits);
+            }
+        }
+    }
     let commands = facts.understood();
     let line = facts.shell.as_ref().map(|s| s.line.as_str()).unwrap_or_default();
     let shell = commands.as_deref().map(|commands| UnderstoodLine { line, commands });
-    let standing =
-        || settings.allow.iter().filter(|a| a.until.is_none_or(|until| ledger.now < until)).map(|a| &a.scope);
+    let principal = &call.parts().principal;
+    let standing = || settings.allow.iter().filter(|a| a.counts(principal, ledger.now)).map(|a| &a.scope);
     let given = || ledger.grants.iter().map(|g| &g.scope);
-    if let Some(scope) =
-        given().chain(standing()).find(|s| s.covers(call.tool(), shell, &facts.write_forms()))
+    if !each_time
+        && floor::exact_grant(facts).is_none()
+        && let Some(scope) =
+            given().chain(standing()).find(|s| s.covers(call.tool(), shell, &facts.write_forms()))
     {
         let reason = clean_line(&format!("Pre-approved by scope: {scope}"), 300);
         let mut allow = Judgement::new(Verdict::Allow, Step::Scope, reason);
@@ -280,10 +308,14 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return recent(refusal, Step::RecentInput, None);
     }
     // J12
-    let hits = match book.evaluate(RuleSet::Soft, &asked) {
-        Err(e) => return Judgement::refuse(Code::PolicyError, Step::Soft, clean_line(&e.to_string(), 300)),
+    let hits = match known.map_or_else(|| book.evaluate(RuleSet::Soft, &asked), Ok) {
+        Err(e) => return broken(&e, Step::Soft),
         Ok(hits) => hits,
     };
+    if let Some(rule) = floor::denied_rule(call, &hits, settings, ledger) {
+        let why = format!("a `[[deny]]` entry of the configuration refuses what `{rule}` asks about");
+        return Judgement::refuse(Code::Hard, Step::Soft, clean_line(&why, 300)).rules(vec![rule.clone()]);
+    }
     if hits.is_empty() {
         return Judgement::new(Verdict::Allow, Step::Soft, Clean::fixed("permitted"));
     }
@@ -293,6 +325,12 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         return Judgement::new(Verdict::Allow, Step::Soft, reason).rules(hits);
     }
     let lifted = |id: &String| {
+        if asks_each_time(id) {
+            return false;
+        }
+        if floor::BY_GRANT.contains(&id.as_str()) {
+            return floor::is_granted(call, facts, settings, ledger);
+        }
         let granted = ledger.grants.iter().any(|g| {
             // INVARIANT rule-scope: a rule scope lives as long as the rule's text.
             g.scope == Scope::Rule(id.clone()) && g.rule_digest == book.rule(id).map(|r| r.text_digest)
@@ -301,7 +339,10 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     };
     let enough = match settings.scope_match {
         ScopeMatch::All => left.iter().all(lifted),
-        ScopeMatch::Any => left.iter().any(lifted),
+        ScopeMatch::Any => {
+            let stands = |id: &String| floor::BY_GRANT.contains(&id.as_str()) && !lifted(id);
+            !each_time && left.iter().any(lifted) && !left.iter().any(stands)
+        }
     };
     if enough {
         let reason = clean_line(&format!("Rules lifted by scope: {}", left.join(", ")), 300);
@@ -321,6 +362,21 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     gate(call, facts, book, ledger, left)
 }
 
+/// Whether a request was opened for a use that only its own grant answers: wider answers are none.
+pub fn is_by_grant(rules: &[String]) -> bool {
+    rules.iter().any(|rule| floor::BY_GRANT.contains(&rule.as_str()))
+}
+
+/// Soft matches that no scope, rule scope or standing allow answers: a person decides each time, for this call (DECISIONS
+/// row 16, section 6). A yes to everything that was given before the suspicion says nothing about what came after it.
+pub const EACH_TIME: &[&str] = &[SUSPECTED];
+/// The rule of a tainted task.
+const SUSPECTED: &str = "suspected_injection";
+
+fn asks_each_time(rule: &str) -> bool {
+    EACH_TIME.contains(&rule)
+}
+
 /// Whether a rule asks about the call because of what only the gateway knows of its server: tiers and what arguments
 /// are. The client's hook could not ask about that.
 fn knows_more(call: &ToolCall, asked: &Asked, book: &Rulebook, ledger: &Ledger) -> bool {
@@ -332,11 +388,16 @@ fn knows_more(call: &ToolCall, asked: &Asked, book: &Rulebook, ledger: &Ledger) 
     let Ok(plain) = ToolCall::new(parts) else { return true };
     let settings = book.settings();
     let Ok(less) = Facts::of(&plain, &settings.ground) else { return true };
-    let Ok(before) = Asked::of(&plain, &less, &ledger.resolved, settings) else { return true };
+    let Ok(before) = Asked::of(&plain, &less, ledger, settings) else { return true };
     match (book.evaluate(RuleSet::Soft, asked), book.evaluate(RuleSet::Soft, &before)) {
         (Ok(all), Ok(seen)) => all.iter().any(|rule| !seen.contains(rule)),
         _ => true,
     }
+}
+
+/// Rules that cannot be asked allow nothing.
+fn broken(e: &EvalError, step: Step) -> Judgement {
+    Judgement::refuse(Code::PolicyError, step, clean_line(&e.to_string(), 300))
 }
 
 fn halted(halt: &Halt) -> Option<Judgement> {
@@ -511,15 +572,23 @@ fn gate(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger, left: 
         clip: clip.map(|c| (c, settings.timeout_s)),
         wait,
         attach: open.map(|o| o.approval_id),
-        exact: exact_scope(call, facts),
+        // What is asked each time has no standing form.
+        exact: if left.iter().any(|id| asks_each_time(id)) { None } else { exact_scope(call, facts) },
     };
-    let reason = told("Soft-deny", &left, book);
+    let mut reason = told("Soft-deny", &left, book);
+    if let (true, Some(taint)) = (left.iter().any(|id| id == SUSPECTED), ledger.tainted()) {
+        // First, so that no other rule's words can crowd it out.
+        reason = clean_line(&format!("After the flagged result of call {}: {reason}", taint.by), 460);
+    }
     Judgement::new(Verdict::RequireApproval(terms), Step::Gate, reason).rules(left)
 }
 
 /// The narrowest standing scope that covers exactly this call. None where the line is not understood, and where the
 /// text holds a secret that must not be written into a configuration file.
 fn exact_scope(call: &ToolCall, facts: &Facts) -> Option<Scope> {
+    if facts.own.is_some() {
+        return floor::exact_grant(facts);
+    }
     let (text, scope) = match &facts.shell {
         Some(shell) if facts.understood().is_some() => {
             (shell.line.as_str(), Scope::exact_command(&shell.line))
@@ -544,5 +613,6 @@ fn told(what: &str, ids: &[String], book: &Rulebook) -> Clean {
     clean_line(&format!("{what}: {} ({})", ids.join(", "), summaries.join("; ")), 400)
 }
 
+mod floor;
 #[cfg(test)]
 mod tests;

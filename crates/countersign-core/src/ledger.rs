@@ -99,7 +99,17 @@ pub struct TaskView {
     /// Requests it is held by right now.
     pub waiting: u32,
     /// A flagged result reached the agent since the last human decision.
-    pub tainted: bool,
+    pub tainted: Option<Taint>,
+}
+
+/// Where the suspicion of a task comes from (DECISIONS row 19). The first flagged result since a person looked is kept:
+/// what came later may be its doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// The call whose result was flagged and passed.
+    pub by: CallId,
+    /// When its end was recorded.
+    pub at: Timestamp,
 }
 
 /// A stored permission, live at [`Ledger::now`].
@@ -224,6 +234,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Why the task is suspected to follow orders that came with a result.
+    pub fn tainted(&self) -> Option<Taint> {
+        self.task.as_ref().and_then(|task| task.tainted)
+    }
+
     /// A ledger in which nothing has happened yet: for judging a call without a store.
     pub fn blank(now: Timestamp, resolved: Vec<Resolved>) -> Ledger {
         Ledger {
@@ -523,6 +538,13 @@ pub struct Outcome {
     pub injection: Option<crate::cleanse::injection::Finding>,
     /// What else is to be told of the call, in the same transaction.
     pub records: Vec<Draft>,
+}
+
+impl Outcome {
+    /// Whether this end makes its task suspicious: the result was flagged and has not been kept back.
+    pub fn taints(&self) -> bool {
+        self.injection.is_some() && self.outcome != CallOutcome::Withheld
+    }
 }
 
 /// How an executed call ended.

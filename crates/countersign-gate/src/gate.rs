@@ -693,7 +693,7 @@ impl Gate {
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
             server: call.served().map(|s| (s.server.clone(), tools::bare(call.tool(), &s.server))),
-            joins: call.served().and_then(|s| s.joins),
+            joins: call.parts().joins,
             rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
             counted: book.settings().is_some_and(|s| s.calls_per_minute > 0 || s.max_concurrent_calls > 0),
@@ -773,7 +773,7 @@ impl Gate {
                     concurrent: settings.map_or(0, |s| s.max_concurrent_calls),
                     spend: judgement.spend,
                     resume: held.map(|b| b.approval_id),
-                    joins: call.served().and_then(|s| s.joins).filter(|_| ledger.joined),
+                    joins: call.parts().joins.filter(|_| ledger.joined),
                 });
                 if let Some(grant) = judgement.spend {
                     let approval =
@@ -802,7 +802,9 @@ impl Gate {
                 change.drafts.push(told::late_win(call, back.approval_id, &judgement.verdict));
             }
         }
-        change.drafts.push(self.judged_draft(basis, judgement, decision, asked).task(task_id));
+        let tainted_by = ledger.tainted().and_then(|taint| word(taint.by));
+        let judged = self.judged_draft(basis, judgement, decision, asked);
+        change.drafts.push(judged.with("tainted_by", tainted_by).task(task_id));
         change.guard = Some((key, ledger.version));
         (change, asked)
     }
@@ -1031,7 +1033,7 @@ impl Gate {
                 ("rulebook_digest", book.rulebook().and_then(|b| word(b.digest()))),
                 ("would", would),
                 ("server", call.served().and_then(|s| word(&s.server))),
-                ("joins", call.served().and_then(|s| s.joins).and_then(word)),
+                ("joins", call.parts().joins.and_then(word)),
                 ("input_preview", (self.capture == Capture::Redacted).then(preview).as_ref().and_then(text)),
             ],
         );

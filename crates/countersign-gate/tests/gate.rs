@@ -28,3 +28,5 @@ mod path;
 mod sim;
 #[path = "gate/spellings.rs"]
 mod spellings;
+#[path = "gate/taint.rs"]
+mod taint;

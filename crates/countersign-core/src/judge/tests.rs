@@ -30,7 +30,7 @@ fn quiet(facts: &Result<Facts, FactError>) -> Ledger {
         gate_cap: 50,
         gates_last_minute: 0,
         waiting: 0,
-        tainted: false,
+        tainted: None,
     });
     ledger
 }
@@ -414,4 +414,55 @@ fn standing_allows_end() {
     assert_eq!(c.says(), ("allow", Step::Scope));
     c.ledger.now = NOW.plus_s(1);
     assert_eq!(c.says(), ("require_approval", Step::Gate));
+}
+
+/// P-32: nothing but one rule consults the detector. Over the oracle's lines and the golden cases every verdict is the
+/// same whether or not that rule is there and whatever becomes of flagged results; where it is off, a tainted task is
+/// judged as any other; where it is on, it only adds questions.
+#[test]
+fn nothing_else_rests_on_the_detector() {
+    let lines = include_str!("../../tests/oracle/own.txt").lines();
+    let lines = lines.filter_map(|line| line.split_once(' ')).filter(|(mark, _)| "-+~?".contains(mark));
+    let mut calls: Vec<ToolCall> = lines
+        .map(|(_, line)| Json::object([("command", Json::str(line.replace('\u{23ce}', "\n")))]).canonical())
+        .map(|args| call("Bash", &args))
+        .collect();
+    assert!(calls.len() > 1_000, "{}", calls.len());
+    let golden =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../countersign/tests/policy/cases/tools.json");
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+    for case in golden.as_array().unwrap() {
+        let (tool, input) = (&case["call"]["tool_name"], &case["call"]["tool_input"]);
+        calls.push(call(tool.as_str().unwrap(), &input.to_string()));
+    }
+    let off = {
+        let mut s = settings();
+        s.disabled = vec![SUSPECTED.to_owned()];
+        (s.injection.block, s.injection.suspicious_blocks_writes) = (false, true);
+        book("", s)
+    };
+    let on = book("", settings());
+    let mut more = 0;
+    for call in calls {
+        let facts = Facts::of(&call, &on.settings().ground);
+        let clean = quiet(&facts);
+        let mut tainted = clean.clone();
+        let by = crate::ids::CallId(RawId::new(NOW, [9; 10]));
+        tainted.task.as_mut().unwrap().tainted = Some(crate::ledger::Taint { by, at: NOW });
+        let says = |book: &Rulebook, ledger: &Ledger| {
+            let judged = judge(&call, &facts, Rules::InForce(book), ledger);
+            let mut rules = judged.rules.clone();
+            rules.retain(|id| id != SUSPECTED);
+            (judged.verdict.as_str(), judged.step, rules)
+        };
+        let plain = says(&on, &clean);
+        let shown = call.args().canonical();
+        assert_eq!(says(&off, &clean), plain, "{shown}");
+        assert_eq!(says(&off, &tainted), plain, "{shown}");
+        let suspected = says(&on, &tainted);
+        let stricter = suspected == ("require_approval", Step::Gate, Vec::new()) && plain.0 == "allow";
+        assert!(suspected == plain || stricter, "{shown}: {plain:?} became {suspected:?}");
+        more += usize::from(stricter);
+    }
+    assert!(more > 100, "the rule asked about {more}");
 }

@@ -9,7 +9,7 @@ use super::slices::{Kind, Slices};
 use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
 use crate::facts::{Facts, Own, paths};
-use crate::ledger::Resolved;
+use crate::ledger::{Ledger, Resolved};
 use crate::{fetch, mail, notes};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PolicySet, Request,
@@ -43,6 +43,7 @@ struct Seen<'a> {
     read_only: bool,
     tool: &'a str,
     server_request: &'a str,
+    tainted: bool,
     facts: &'a Facts,
 }
 
@@ -79,11 +80,12 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Makes the requests of a call. `resolved` says what its paths really name; a form of a path can only add a hit.
+    /// Makes the requests of a call. `ledger` says what its paths really name, of which a form can only add a hit, and
+    /// whether its task is tainted.
     pub fn of(
         call: &ToolCall,
         facts: &Facts,
-        resolved: &[Resolved],
+        ledger: &Ledger,
         settings: &RuleSettings,
     ) -> Result<Asked, EvalError> {
         let parts = call.parts();
@@ -96,9 +98,10 @@ impl Asked {
             read_only: false,
             tool: call.tool(),
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
+            tainted: ledger.tainted().is_some(),
             facts,
         };
-        Asked::about(&seen, &written(facts, resolved))
+        Asked::about(&seen, &written(facts, &ledger.resolved))
     }
 
     fn about(seen: &Seen<'_>, writes: &[String]) -> Result<Asked, EvalError> {
@@ -165,6 +168,7 @@ impl Rulebook {
             read_only: false,
             tool: "Probe",
             server_request: "",
+            tainted: false,
             facts: &facts,
         };
         // A rule for one tool alone is asked in the name of that tool.
@@ -310,6 +314,7 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
         ("mcp_server", text(server)),
         ("mcp_tool", text(tool)),
         ("server_request", text(seen.server_request)),
+        ("tainted", truth(seen.tainted)),
         ("writes_paths", set(&facts.writes)),
     ];
     match action {

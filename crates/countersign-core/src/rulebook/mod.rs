@@ -157,6 +157,9 @@ impl Rulebook {
         }
         for id in &book.settings.disabled {
             let what = match book.rule(id) {
+                Some(_) if crate::judge::is_by_grant(std::slice::from_ref(id)) => format!(
+                    "rules.disable names `{id}`, which no configuration switches off; grant single uses with `[[allow]]`"
+                ),
                 Some(rule) if rule.set == RuleSet::Soft => continue,
                 Some(_) => format!("rules.disable names `{id}`, which is a hard rule"),
                 None => format!("rules.disable names `{id}`, which is no rule"),
@@ -415,7 +418,7 @@ pub(crate) mod tests {
     fn the_reference_is_true() {
         let (book, _) = Rulebook::load(Vec::new(), settings()).unwrap();
         let mut out = String::from(
-            "# Built-in rules\n\nMade from the rules themselves; a test of the rulebook checks that it is true. What rules may see stands in\n`.countersign/policy/schema.cedarschema` of a project. `countersign policy show RULE` prints one of them.\n\nSoft rules can be switched off with `rules.disable`, answered with a scope, or lifted by an `[[allow]]` entry; hard\nrules by nothing.\n",
+            "# Built-in rules\n\nMade from the rules themselves; a test of the rulebook checks that it is true. What rules may see stands in\n`.countersign/policy/schema.cedarschema` of a project. `countersign policy show RULE` prints one of them.\n\nSoft rules can be switched off with `rules.disable`, answered with a scope, or lifted by an `[[allow]]` entry; hard\nrules by nothing. `suspected_injection` is asked each time: a yes to it is for that one call.\n",
         );
         for set in [RuleSet::Hard, RuleSet::Soft] {
             out.push_str(&format!("\n## The {} set\n\n| rule | severity | time | category | asks about or refuses |\n|---|---|---|---|---|\n", set.as_str()));

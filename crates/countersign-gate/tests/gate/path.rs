@@ -49,9 +49,9 @@ impl Downstream for Looking<'_> {
 }
 
 /// A server that answers with one text.
-struct Serving<'a> {
-    world: &'a World,
-    text: &'static str,
+pub(crate) struct Serving<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) text: &'static str,
 }
 
 #[async_trait]

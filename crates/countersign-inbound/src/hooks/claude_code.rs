@@ -10,8 +10,12 @@ use countersign_core::code::Code;
 use countersign_core::json::Json;
 use countersign_core::principal::Client;
 
-const DIALECT: Dialect =
-    Dialect { client: Client::ClaudeCode, tool: common::same_name, unnamed_calls: false };
+const DIALECT: Dialect = Dialect {
+    client: Client::ClaudeCode,
+    tool: common::same_name,
+    unnamed_calls: false,
+    failures_pass: true,
+};
 
 /// `PreToolUse`: decides, holding the client while a person is asked.
 pub async fn pre(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {

@@ -19,7 +19,8 @@ use countersign_core::code::Code;
 use countersign_core::json::Json;
 use countersign_core::principal::Client;
 
-const DIALECT: Dialect = Dialect { client: Client::Codex, tool: common::same_name, unnamed_calls: false };
+const DIALECT: Dialect =
+    Dialect { client: Client::Codex, tool: common::same_name, unnamed_calls: false, failures_pass: false };
 
 /// `PreToolUse`: decides, holding the client while a person is asked.
 pub async fn pre(cx: HookContext<'_>, input: &[u8]) -> HookAnswer {

@@ -31,6 +31,8 @@ pub(super) struct Dialect {
     /// The client names no single call, so its tool and arguments are its name: an end is told to the latest open call
     /// with the same.
     pub unnamed_calls: bool,
+    /// What a failed call said reaches the agent whatever is answered.
+    pub failures_pass: bool,
 }
 
 /// For clients that name tools as policy does, but for those behind our own server.
@@ -105,6 +107,7 @@ pub(super) fn read_call(
         cwd: Some((cx.resolve)(&cwd).unwrap_or(cwd)),
         tool,
         args,
+        joins: None,
         served: None,
     };
     ToolCall::new(parts).map_err(|e| malformed(e.to_string()))
@@ -242,7 +245,8 @@ pub(super) async fn ended(
     // A client's own tools bring back the user's files and programs, which may well speak of such things: what they say
     // is recorded. What a server or an unknown tool says is kept back as at the gateway.
     let foreign = matches!(tools::class(&policy), ToolClass::Mcp | ToolClass::Other | ToolClass::Web);
-    let kept = injection.as_ref().filter(|_| foreign).and_then(|found| cx.gate.keeps_back(found));
+    let passes = !foreign || failed && dialect.failures_pass;
+    let kept = injection.as_ref().filter(|_| !passes).and_then(|found| cx.gate.keeps_back(found));
     let outcome = Outcome {
         outcome: match (kept, failed) {
             (Some(_), _) => CallOutcome::Withheld,
@@ -254,6 +258,7 @@ pub(super) async fn ended(
         bytes: response.map_or(0, |r| i64::try_from(r.canonical().len()).unwrap_or(i64::MAX)),
         redactions: Vec::new(),
         injection,
+        records: Vec::new(),
     };
     match cx.gate.observe(&CallRef::Host(host), outcome).await {
         Ok(Some(_)) => {}

@@ -15,7 +15,8 @@ use countersign_core::facts::tools;
 use countersign_core::json::Json;
 use countersign_core::principal::Client;
 
-const DIALECT: Dialect = Dialect { client: Client::Gemini, tool: policy_name, unnamed_calls: true };
+const DIALECT: Dialect =
+    Dialect { client: Client::Gemini, tool: policy_name, unnamed_calls: true, failures_pass: false };
 
 /// The tool's name in policy: a server's tool by what the client says of its connection.
 fn policy_name(message: &Json, name: String) -> Result<String, String> {

@@ -285,11 +285,13 @@ pub(super) async fn decide(tx: &mut Tx<'_>, decision: &Decision) -> Outcome<Appr
         return Err(Fail::Ended(status));
     }
     // A person looked at the task: suspicion ends (row 19).
-    sqlx::query("UPDATE tasks SET last_decision_at = ?2, tainted = 0 WHERE task_id = ?1")
-        .bind(approval.task_id.to_string())
-        .bind(tx.now.0)
-        .execute(&mut *tx.conn)
-        .await?;
+    sqlx::query(
+        "UPDATE tasks SET last_decision_at = ?2, tainted_by = NULL, tainted_at = NULL WHERE task_id = ?1",
+    )
+    .bind(approval.task_id.to_string())
+    .bind(tx.now.0)
+    .execute(&mut *tx.conn)
+    .await?;
     match (scope, &reason) {
         (Some(scope), _) => {
             grant(tx, decision, &approval, scope, task_ended).await?;

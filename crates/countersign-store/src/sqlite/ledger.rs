@@ -11,10 +11,10 @@ use crate::halt;
 use countersign_core::approval::Wait;
 use countersign_core::cleanse::clean_text;
 use countersign_core::digest::Digest;
-use countersign_core::ids::{ApprovalId, GrantId, TaskId};
+use countersign_core::ids::{ApprovalId, CallId, GrantId, TaskId};
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::{
-    CallKey, Grant, Halt, Ledger, OpenRequest, Refusal, RefusalKey, Refused, TaskView, Trust, Version,
+    CallKey, Grant, Halt, Ledger, OpenRequest, Refusal, RefusalKey, Refused, Taint, TaskView, Trust, Version,
 };
 use countersign_core::task::TaskStatus;
 use countersign_core::time::Timestamp;
@@ -71,8 +71,11 @@ pub(super) async fn read(
         Halt::Unknown { why } => format!("unknown {why}"),
     };
     // A living task is never terminal, so its id says "is terminal: no"; the absence of one says the rest.
-    let task_part =
-        task.as_ref().map(|t| format!("{} {} {}", t.task_id, t.gate_cap, t.tainted)).unwrap_or_default();
+    let task_part = task.as_ref().map(|t| {
+        let taint = t.tainted.map(|taint| taint.by.to_string()).unwrap_or_default();
+        format!("{} {} {taint}", t.task_id, t.gate_cap)
+    });
+    let task_part = task_part.unwrap_or_default();
     let joined_part = if joined { "joined" } else { "" };
     let parts = [
         &task_part,
@@ -86,6 +89,8 @@ pub(super) async fn read(
     ];
     let parts = parts.map(str::as_bytes);
     let ledger = Ledger {
+        // The gate looks it up where the call names one.
+        secret: None,
         version: Version(Digest::of("countersign-ledger-v1", &parts)),
         now: Timestamp(row.try_get("now")?),
         halt,
@@ -150,8 +155,16 @@ fn task(row: &SqliteRow) -> Outcome<Option<TaskView>> {
         gate_cap: count(row, "gate_cap")?,
         gates_last_minute: count(row, "gates_minute")?,
         waiting,
-        tainted: row.try_get("tainted")?,
+        tainted: taint(row)?,
     }))
+}
+
+fn taint(row: &SqliteRow) -> Outcome<Option<Taint>> {
+    let by: Option<String> = row.try_get("tainted_by")?;
+    let at: Option<i64> = row.try_get("tainted_at")?;
+    let (Some(by), Some(at)) = (by, at) else { return Ok(None) };
+    let by = CallId::parse(&by).ok_or_else(|| unreadable("call id"))?;
+    Ok(Some(Taint { by, at: Timestamp(at) }))
 }
 
 /// Rows that SQL gathered into one JSON text.

@@ -10,14 +10,15 @@ t AS MATERIALIZED (
 -- A clock more than 30 s behind the last record: windows and single-use grants count as ended (DECISIONS row 56).
 n AS MATERIALIZED (SELECT max(clock, last) AS now, clock < last - 30000 AS stepped FROM t),
 k AS MATERIALIZED (
-    SELECT task_id, status, gate_count, gate_cap, tainted, last_seen > n.now - 60000 AS seen FROM tasks, n
+    SELECT task_id, status, gate_count, gate_cap, tainted_by, tainted_at, last_seen > n.now - 60000 AS seen
+    FROM tasks, n
     WHERE client = ?2 AND session_id = ?3 AND status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT')
       -- Idle for a day a session is over (DECISIONS row 38); its next call writes that down and begins anew.
       AND last_seen > n.now - 86400000
 )
 SELECT
     n.now,
-    k.task_id, k.status, k.gate_count, k.gate_cap, k.tainted, k.seen,
+    k.task_id, k.status, k.gate_count, k.gate_cap, k.tainted_by, k.tainted_at, k.seen,
     CASE WHEN n.stepped THEN 0 ELSE (
         SELECT count(*) FROM approvals a
         WHERE a.task_id = k.task_id AND a.created_at > n.now - 60000 AND a.counted_at IS NOT NULL

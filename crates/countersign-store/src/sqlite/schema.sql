@@ -1,4 +1,4 @@
--- The embedded store, version 2. Times are integer milliseconds UTC; digests are 64 hex digits; ids are ULIDs.
+-- The embedded store, version 3. Times are integer milliseconds UTC; digests are 64 hex digits; ids are ULIDs.
 -- `@TASK_ENDED@` and `@TASK_EDGES@` are filled from `core::task` when this runs, so that the legal edges have one
 -- source. What may only happen once is refused here as well, below every code path.
 
@@ -40,8 +40,10 @@ CREATE TABLE tasks (
     ended_at         INTEGER,
     gate_count       INTEGER NOT NULL DEFAULT 0 CHECK (gate_count >= 0),
     gate_cap         INTEGER NOT NULL CHECK (gate_cap >= 0),
-    tainted          INTEGER NOT NULL DEFAULT 0 CHECK (tainted IN (0, 1)),
     last_decision_at INTEGER,
+    -- The call whose flagged result reached the agent, and when; emptied by the next decision of a person.
+    tainted_by       TEXT,
+    tainted_at       INTEGER CHECK ((tainted_at IS NULL) = (tainted_by IS NULL)),
     CHECK (gate_count <= gate_cap)
 ) STRICT, WITHOUT ROWID;
 

@@ -61,9 +61,32 @@ pub(super) async fn observe(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> O
             .bind(host.agent_id.as_deref()),
     };
     match soon(query.fetch_optional(&mut *tx.conn)).await? {
-        Some(row) => finished(tx, &row, ended).map(Some),
+        Some(row) => {
+            if ended.taints() {
+                taint(tx, &row).await?;
+            }
+            let call_id = finished(tx, &row, ended)?;
+            let task: Option<String> = row.try_get("task_id")?;
+            for record in &ended.records {
+                tx.append(&record.clone().call(call_id).task(task.as_deref().and_then(TaskId::parse)))?;
+            }
+            Ok(Some(call_id))
+        }
         None => Ok(None),
     }
+}
+
+/// A flagged result is on its way to the agent: its task is suspicious from here on, in the same transaction.
+async fn taint(tx: &mut Tx<'_>, call: &SqliteRow) -> Outcome<()> {
+    sqlx::query(
+        "UPDATE tasks SET tainted_by = ?2, tainted_at = ?3 WHERE task_id = ?1 AND tainted_by IS NULL",
+    )
+    .bind(call.try_get::<Option<String>, _>("task_id")?)
+    .bind(call.try_get::<String, _>("call_id")?)
+    .bind(tx.now.0)
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
 }
 
 /// Ends one open call of which nobody told how it ended.

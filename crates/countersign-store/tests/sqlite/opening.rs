@@ -174,45 +174,53 @@ async fn a_killed_first_opener_is_no_obstacle() {
     assert!(unfinished > 3, "only {unfinished} rounds met the creation");
 }
 
-/// A database of version 1 is brought up to date in place, and keeps what it holds.
+/// A database of an earlier version is brought up to date in place, and keeps what it holds.
 #[tokio::test]
-async fn the_first_version_is_upgraded() {
+async fn earlier_versions_are_upgraded() {
     use countersign_gate::seams::PinKind;
     use sqlx::Connection as _;
-    let place = Place::new();
-    place.store().await.close().await;
-    let path = place.state().join("state.db");
-    for name in ["state.db", "state.db-wal", "state.db-shm"] {
-        let _ = std::fs::remove_file(place.state().join(name));
+    for (version, schema) in [(1, include_str!("schema-1.sql")), (2, include_str!("schema-2.sql"))] {
+        let place = Place::new();
+        place.store().await.close().await;
+        let path = place.state().join("state.db");
+        for name in ["state.db", "state.db-wal", "state.db-shm"] {
+            let _ = std::fs::remove_file(place.state().join(name));
+        }
+        // As it was then, but for the lists of states, which have not changed since.
+        let states = "'SUBMITTED', 'RUNNING', 'AWAITING_APPROVAL', 'FINALIZING', 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'";
+        let schema = schema
+            .replace("@TASK_STATES@", states)
+            .replace("@TASK_ENDED@", "'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'")
+            .replace("@TASK_EDGES@", "1");
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .pragma("journal_mode", "WAL");
+        let mut conn = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
+        let task = countersign_core::ids::TaskId(raw_id());
+        let filled = format!(
+            "{schema}
+             INSERT INTO pins (kind, name, digest, text, accepted_at) VALUES ('project', 'project', '{0}', 'text', 1);
+             INSERT INTO nodes (kind, boot, pid, started, seen_at) VALUES ('agent', 'b', 7, 8, 9);
+             INSERT INTO tasks (task_id, kind, client, session_id, owner, status, status_since, started_at, last_seen, gate_cap)
+                VALUES ('{task}', 'interactive', 'claude-code', 's', 'ana', 'RUNNING', {1}, {1}, {1}, 50);
+             PRAGMA user_version = {version};",
+            "a".repeat(64),
+            4_000_000_000_000i64
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(filled)).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let store = place.store().await;
+        assert_eq!(store.pin(PinKind::Project, "project").await.unwrap().unwrap().text, "text");
+        assert_eq!(store.agents().await.unwrap()[0].pid, 7);
+        let key = key("s", "x");
+        let ledger = store.ledger(&key).await.unwrap();
+        let view = ledger.task.as_ref().unwrap();
+        assert_eq!((view.task_id, view.tainted), (task, None), "version {version}");
+        let mut change = change(&key, &ledger, vec![permit(&key)]);
+        change.drafts.push(judged("x"));
+        store.commit(change).await.unwrap();
+        assert!(store.gateways().await.unwrap().is_empty());
     }
-    // As it was then, but for the lists of states, which have not changed since.
-    let states = "'SUBMITTED', 'RUNNING', 'AWAITING_APPROVAL', 'FINALIZING', 'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'";
-    let schema = include_str!("schema-1.sql")
-        .replace("@TASK_STATES@", states)
-        .replace("@TASK_ENDED@", "'COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT'")
-        .replace("@TASK_EDGES@", "1");
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true)
-        .pragma("journal_mode", "WAL");
-    let mut conn = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
-    let filled = format!(
-        "{schema}
-         INSERT INTO pins (kind, name, digest, text, accepted_at) VALUES ('project', 'project', '{0}', 'text', 1);
-         INSERT INTO nodes (kind, boot, pid, started, seen_at) VALUES ('agent', 'b', 7, 8, 9);
-         PRAGMA user_version = 1;",
-        "a".repeat(64)
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(filled)).execute(&mut conn).await.unwrap();
-    conn.close().await.unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let store = place.store().await;
-    assert_eq!(store.pin(PinKind::Project, "project").await.unwrap().unwrap().text, "text");
-    assert_eq!(store.agents().await.unwrap()[0].pid, 7);
-    let key = key("s", "x");
-    let ledger = store.ledger(&key).await.unwrap();
-    let mut change = change(&key, &ledger, vec![permit(&key)]);
-    change.drafts.push(judged("x"));
-    store.commit(change).await.unwrap();
-    assert!(store.gateways().await.unwrap().is_empty());
 }

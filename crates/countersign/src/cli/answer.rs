@@ -143,7 +143,7 @@ impl Approve {
         let standing = match self.standing(&row)? {
             Some(scope) => Some(scope),
             None if self.always => bail!(
-                "this call has no exact form that could be written down (the line is not fully understood, or it holds a secret); answer it without --always, or name a --scope"
+                "this call has no exact form that could be written down (the line is not fully understood, it holds a secret, or it follows a suspicious result); answer it without --always, or name a --scope"
             ),
             None => None,
         };

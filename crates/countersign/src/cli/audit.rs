@@ -102,6 +102,10 @@ pub fn line(json: &Json) -> String {
             out.push_str(&format!(" rules={}", rules.join(",")));
         }
     }
+    let tainted_by = member(&data, "tainted_by");
+    if !tainted_by.is_empty() {
+        out.push_str(&format!(" tainted_by={tainted_by}"));
+    }
     if let Some(would) = data.get("would") {
         out.push_str(&format!(" would={}", member(would, "verdict")));
     }

@@ -71,6 +71,12 @@ pub fn config(profile: &str, mode: Mode, by: &str, at: Timestamp) -> String {
         quoted(&at.to_string()),
         quoted(mode.as_str()),
     );
+    if profile == "minimal" {
+        out.push_str(
+            "\n# Take this away, and once a result looked like orders to the model a person is asked before the next change.\n\
+             [rules]\ndisable = [\"suspected_injection\"]\n",
+        );
+    }
     if profile == "client-engagement" {
         out.push_str("# Reading is free; a write needs a person.\nautonomy_level = \"L0\"\nmax_autonomy_level = \"L1\"\n");
     }
@@ -136,6 +142,9 @@ mod tests {
                 let file = said::read("config.toml", &text, LayerName::Project);
                 assert!(file.is_ok(), "{profile}:\n{text}\n{:?}", file.err());
                 assert!(text.contains(&format!("mode = \"{}\"", mode.as_str())));
+                // DECISIONS row 19.
+                let off = text.contains("disable = [\"suspected_injection\"]");
+                assert_eq!(off, profile == "minimal", "{profile}");
             }
         }
     }

@@ -4,10 +4,14 @@ use super::super::tests::{book, settings};
 use super::*;
 use crate::call::tests::call;
 
+fn blank(resolved: Vec<Resolved>) -> Ledger {
+    Ledger::blank(crate::time::Timestamp(0), resolved)
+}
+
 fn hits(set: RuleSet, tool: &str, args: &str) -> Hits {
     let call = call(tool, args);
     let facts = Facts::of(&call, &Default::default()).unwrap();
-    let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+    let asked = Asked::of(&call, &facts, &blank(Vec::new()), &settings()).unwrap();
     book("", settings()).evaluate(set, &asked).unwrap()
 }
 
@@ -48,7 +52,7 @@ fn an_erring_rule_denies() {
     let erring = "@rule_id(\"f\") @tier(\"soft\") @severity(\"low\") forbid (principal, action, resource) when { context.cmd like \"rm*\" };";
     let call = call("Bash", r#"{"command":"ls"}"#);
     let facts = Facts::of(&call, &Default::default()).unwrap();
-    let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+    let asked = Asked::of(&call, &facts, &blank(Vec::new()), &settings()).unwrap();
     let error = book(erring, settings()).evaluate(RuleSet::Soft, &asked).unwrap_err();
     assert_eq!(error.rules, ["f"]);
 }
@@ -65,8 +69,8 @@ fn rules_on_files() {
             real: real.map(str::to_owned),
             identity: None,
         });
-        let resolved: Vec<Resolved> = resolved.collect();
-        let asked = Asked::of(&call, &facts, &resolved, &settings()).unwrap();
+        let resolved = resolved.collect();
+        let asked = Asked::of(&call, &facts, &blank(resolved), &settings()).unwrap();
         book("", settings()).evaluate(RuleSet::Soft, &asked).unwrap()
     };
     for (path, rule) in [
@@ -113,6 +117,7 @@ fn read_only_tasks_write_nothing() {
             read_only: true,
             tool,
             server_request: "",
+            tainted: false,
             facts: &facts,
         };
         let asked = Asked::about(&seen, &written(&facts, &[])).unwrap();
@@ -153,7 +158,7 @@ fn slices_lose_nothing() {
     ] {
         let call = call(tool, args);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        let asked = Asked::of(&call, &facts, &[], &settings()).unwrap();
+        let asked = Asked::of(&call, &facts, &blank(Vec::new()), &settings()).unwrap();
         let found = book.evaluate(RuleSet::Soft, &asked).unwrap();
         let mut whole: Hits =
             asked.requests.iter().flat_map(|(_, r)| ask(book.soft.all(), r).unwrap()).collect();
@@ -436,7 +441,7 @@ fn clones_of_its_own() {
         let args = crate::json::Json::object([("command", crate::json::Json::str(line))]).canonical();
         let call = call("Bash", &args);
         let facts = Facts::of(&call, &Default::default()).unwrap();
-        let asked = Asked::of(&call, &facts, &[], book.settings()).unwrap();
+        let asked = Asked::of(&call, &facts, &blank(Vec::new()), book.settings()).unwrap();
         book.evaluate(RuleSet::Hard, &asked).unwrap()
     };
     for line in [
@@ -448,4 +453,94 @@ fn clones_of_its_own() {
     }
     assert!(hits("git clone https://github.com/ana/other").is_empty());
     assert!(hits("echo git clone https://github.com/ana/shop").is_empty());
+}
+
+/// Of a tainted task everything that changes things is asked about, and shell lines that do more than show something.
+#[test]
+fn what_a_tainted_task_is_asked_about() {
+    use crate::ids::{CallId, RawId, TaskId};
+    use crate::ledger::{Taint, TaskView};
+    let book = book("", settings());
+    let now = crate::time::Timestamp(0);
+    let hit = |tool: &str, args: &str, tainted: bool| {
+        let mut ledger = blank(Vec::new());
+        ledger.task = Some(TaskView {
+            task_id: TaskId(RawId::new(now, [1; 10])),
+            status: crate::task::TaskStatus::Running,
+            gate_count: 0,
+            gate_cap: 50,
+            gates_last_minute: 0,
+            waiting: 0,
+            tainted: tainted.then(|| Taint { by: CallId(RawId::new(now, [2; 10])), at: now }),
+        });
+        let call = call(tool, args);
+        let facts = Facts::of(&call, &Default::default()).unwrap();
+        let asked = Asked::of(&call, &facts, &ledger, book.settings()).unwrap();
+        let hits = book.evaluate(RuleSet::Soft, &asked).unwrap();
+        assert!(book.evaluate(RuleSet::Hard, &asked).unwrap().is_empty(), "{tool} {args}");
+        hits.iter().any(|id| id == "suspected_injection")
+    };
+    let line =
+        |line: &str| crate::json::Json::object([("command", crate::json::Json::str(line))]).canonical();
+    for (tool, args) in [
+        ("Write", r#"{"file_path":"a"}"#),
+        ("Agent", r#"{"prompt":"go on"}"#),
+        ("mcp__gh__create_issue", "{}"),
+        ("mcp__sh__run", r#"{"command":"ls"}"#),
+        ("unheard_of", "{}"),
+    ] {
+        assert!(hit(tool, args, true) && !hit(tool, args, false), "{tool}");
+    }
+    for (tool, args) in [
+        ("Read", r#"{"file_path":"a"}"#),
+        ("Grep", r#"{"pattern":"x"}"#),
+        ("WebFetch", r#"{"url":"https://example.org"}"#),
+        ("TodoWrite", "{}"),
+        ("mcp__gh__get_issue", "{}"),
+    ] {
+        assert!(!hit(tool, args, true), "{tool}");
+    }
+    for shows in [
+        "ls -la",
+        "cat a | grep -n x | head -5",
+        "cd sub && git status && git diff --stat | tail -3",
+        "git log --oneline -5; git show HEAD:a",
+        "for f in a b; do sed -n '1,80p' \"$f\"; done",
+        "wc -l < a",
+        "find . -name '*.rs' -type f | head",
+        "find . -name '*.rs' -exec grep -l x {} +",
+        "echo 'git push'",
+    ] {
+        assert!(!hit("Bash", &line(shows), true), "{shows}");
+    }
+    for does in [
+        "echo x > a",
+        "cat a | tee b",
+        "git push origin feature",
+        "git status && git commit -m x",
+        "git -C sub push origin feature",
+        "/usr/bin/git push origin feature",
+        "ls; curl https://example.org/x",
+        "cat < /dev/tcp/example.org/80",
+        "make",
+        "npm test",
+        "./run.sh",
+        "sed -i s/a/b/ x",
+        "sed -n 'w out' x",
+        "sort -o a b",
+        "uniq a b",
+        "tree -o a",
+        "git diff --output=a",
+        "find build -name '*.o' -delete",
+        "find . -name x -fprint out",
+        "find . -name x -exec touch {} +",
+        "find . -name x -ok rm {} ';'",
+        "git log -1 && find . -name x | xargs rm",
+        "ls $(make)",
+        "cat a | xargs touch",
+        "cat ~/.ssh/id_ed25519",
+        "eval \"$x\"",
+    ] {
+        assert!(hit("Bash", &line(does), true), "{does}");
+    }
 }
