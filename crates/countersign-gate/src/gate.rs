@@ -219,7 +219,7 @@ pub struct Gate {
     mac: MacKey,
     capture: Capture,
     owner: String,
-    keeper: Option<Arc<dyn Keeper>>,
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
     lately: Arc<Lately>,
 }
 

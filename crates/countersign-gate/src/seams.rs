@@ -273,6 +273,9 @@ pub enum DecideError {
     /// Everything is halted.
     #[error("everything is halted: nothing can be approved until `countersign resume`")]
     Halted,
+    /// The secret is not there, or is bound to other hosts.
+    #[error("{0}")]
+    BindingRequired(String),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -17,10 +17,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// Longest time to a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest time to the end of the answer.
-const TOTAL: Duration = Duration::from_secs(30);
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the end of the answer.
+    pub total: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits { connect: Duration::from_secs(10), total: Duration::from_secs(30) }
+    }
+}
+
 /// Most headers of an answer, and most bytes of them.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 65_536;
@@ -122,6 +133,7 @@ pub struct Answer {
 pub struct Http {
     resolver: Arc<dyn Resolve>,
     tls: rustls::ClientConfig,
+    waits: Waits,
 }
 
 /// The extra certificates cannot be used.
@@ -155,7 +167,13 @@ impl Http {
             .map_err(|_| HttpError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Http { resolver, tls })
+        Ok(Http { resolver, tls, waits: Waits::default() })
+    }
+
+    /// Waits otherwise than by default.
+    pub fn waiting(mut self, waits: Waits) -> Http {
+        self.waits = waits;
+        self
     }
 
     /// The addresses of a host, all of them fit. One that is not refuses the name.
@@ -167,7 +185,9 @@ impl Http {
             }
             None => {
                 let resolving = self.resolver.resolve(authority.host());
-                let found = tokio::time::timeout(CONNECT, resolving).await.map_err(|_| Failure::Timeout)?;
+                let found = tokio::time::timeout(self.waits.connect, resolving)
+                    .await
+                    .map_err(|_| Failure::Timeout)?;
                 found.map_err(|_| Failure::Dns)?
             }
         };
@@ -182,7 +202,7 @@ impl Http {
 
     /// Sends a request, once.
     pub async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        tokio::time::timeout(TOTAL, self.sent(request)).await.map_err(|_| Failure::Timeout)?
+        tokio::time::timeout(self.waits.total, self.sent(request)).await.map_err(|_| Failure::Timeout)?
     }
 
     async fn sent(&self, request: &Request<'_>) -> Result<Answer, Failure> {
@@ -198,7 +218,7 @@ impl Http {
             .retry(reqwest::retry::never())
             .referer(false)
             .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT)
+            .connect_timeout(self.waits.connect)
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
             .resolve_to_addrs(request.authority.host(), &addresses)
@@ -242,11 +262,13 @@ fn failure(e: &reqwest::Error) -> Failure {
         if one.downcast_ref::<rustls::Error>().is_some() {
             return Failure::Tls;
         }
-        // The TLS library's errors come wrapped in those of the stream.
-        if let Some(io) = one.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some())
-        {
-            return Failure::Tls;
+        // The TLS library's errors come wrapped in those of the stream, which do not name what they wrap as their source.
+        let mut io = one.downcast_ref::<std::io::Error>();
+        while let Some(inner) = io.and_then(std::io::Error::get_ref) {
+            if inner.is::<rustls::Error>() {
+                return Failure::Tls;
+            }
+            io = inner.downcast_ref::<std::io::Error>();
         }
         cause = one.source();
     }

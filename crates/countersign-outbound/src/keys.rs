@@ -69,7 +69,9 @@ impl UserKeys {
         if derived.as_ref().is_none_or(|(by, _)| by != argon) {
             *derived = Some((*argon, (self.passphrase)(new).map_err(KeyError::Missing)?));
         }
-        let Some((_, text)) = derived.as_ref() else { return Err(KeyError::Missing("no passphrase".to_owned())) };
+        let Some((_, text)) = derived.as_ref() else {
+            return Err(KeyError::Missing("no passphrase".to_owned()));
+        };
         let kek = Kek::of_passphrase(text, argon);
         if kek.is_err() {
             *derived = None;
@@ -130,7 +132,9 @@ impl Keys for UserKeys {
             KeyFrom::Passphrase(argon) => self.of_passphrase(argon, false),
             KeyFrom::Keychain => match read_chain() {
                 Chain::Key(key) => Ok(Kek::of_key(&Secret::new(key))),
-                Chain::Empty => Err(KeyError::Missing("the keychain has no key of the vault any more".to_owned())),
+                Chain::Empty => {
+                    Err(KeyError::Missing("the keychain has no key of the vault any more".to_owned()))
+                }
                 Chain::Absent(why) => Err(KeyError::Missing(format!(
                     "the vault's key lies in the keychain, which cannot be reached: {why}"
                 ))),

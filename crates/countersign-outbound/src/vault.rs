@@ -241,11 +241,11 @@ impl Vault {
         self.change(name.as_str(), "removed", &change).await.map(|_| ())
     }
 
-    /// The vault's key comes from `keys` from now on.
-    pub async fn rekey(&self, keys: &dyn Keys) -> Result<(), VaultError> {
+    /// The vault's key is made anew, where new keys are kept.
+    pub async fn rekey(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
             let (Some(mut open), there) = self.opened().await? else { return Ok(()) };
-            let (from, kek) = keys.create()?;
+            let (from, kek) = self.keys.create()?;
             open.rewrap(from, &kek, random()?)?;
             open.touch(&there.rows);
             let record = Draft::new(

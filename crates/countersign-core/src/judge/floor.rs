@@ -30,7 +30,8 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
     // Mail alone may be given to a kind of sub-agent, by its name (DECISIONS row 69).
     let given = call.tool() == mail::TOOL
         && settings.allow.iter().any(|allow| {
-            allow.principal.as_ref() == Some(&principal.id()) && allow.scope == Scope::ToolType(mail::TOOL.to_owned())
+            allow.principal.as_ref() == Some(&principal.id())
+                && allow.scope == Scope::ToolType(mail::TOOL.to_owned())
         });
     (principal.is_child() && !given).then(|| {
         Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
@@ -74,14 +75,15 @@ pub(super) fn floor(
         Err(fault) => return refuse(fault.code, &fault.why),
     };
     let principal = &call.parts().principal;
-    let denied = settings.deny.iter().filter(|deny| deny.counts(principal, ledger.now)).any(|deny| match own {
-        Own::Fetch(request) => deny.what.meets_secret(request.secret.as_str(), &request.authority),
-        Own::Recall(ask) => {
-            let (store, key) = ask.place();
-            !key.is_empty() && deny.what.meets_note(store, key)
-        }
-        Own::Mail(_) => false,
-    });
+    let denied =
+        settings.deny.iter().filter(|deny| deny.counts(principal, ledger.now)).any(|deny| match own {
+            Own::Fetch(request) => deny.what.meets_secret(request.secret.as_str(), &request.authority),
+            Own::Recall(ask) => {
+                let (store, key) = ask.place();
+                !key.is_empty() && deny.what.meets_note(store, key)
+            }
+            Own::Mail(_) => false,
+        });
     if denied {
         let why = Clean::fixed("a `[[deny]]` entry of the configuration refuses this");
         return Some(Judgement::refuse(Code::Hard, Step::Floor, why).rules(vec!["deny_entry".to_owned()]));
@@ -108,7 +110,12 @@ pub(super) fn floor(
 }
 
 /// J7: standing denials of other calls. What an allow would have to cover whole, a denial meets in part.
-pub(super) fn denied(call: &ToolCall, facts: &Facts, settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
+pub(super) fn denied(
+    call: &ToolCall,
+    facts: &Facts,
+    settings: &RuleSettings,
+    ledger: &Ledger,
+) -> Option<Judgement> {
     let principal = &call.parts().principal;
     let forms = facts.write_forms();
     let meets = |scope: &Scope| match scope {
@@ -123,12 +130,13 @@ pub(super) fn denied(call: &ToolCall, facts: &Facts, settings: &RuleSettings, le
         }
         _ => false,
     };
-    let entry = settings.deny.iter().filter(|deny| deny.counts(principal, ledger.now)).find_map(|deny| {
-        match &deny.what {
-            Denial::Scope(scope) if meets(scope) => Some(scope),
-            _ => None,
-        }
-    })?;
+    let entry =
+        settings.deny.iter().filter(|deny| deny.counts(principal, ledger.now)).find_map(
+            |deny| match &deny.what {
+                Denial::Scope(scope) if meets(scope) => Some(scope),
+                _ => None,
+            },
+        )?;
     let why = clean_line(&format!("a `[[deny]]` entry of the configuration refuses this: {entry}"), 300);
     Some(Judgement::refuse(Code::Hard, Step::Hard, why).rules(vec!["deny_entry".to_owned()]))
 }

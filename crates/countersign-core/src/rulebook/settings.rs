@@ -164,7 +164,11 @@ impl Denial {
                 let (store, key) = (part(store), part(key));
                 let fits = store.as_ref().is_none_or(|store| crate::notes::is_store(store))
                     && key.as_ref().is_none_or(|key| crate::names::check(key).is_ok());
-                if fits { Ok(Denial::Memory { store, key }) } else { Err(ScopeError::NoNote(value.to_owned())) }
+                if fits {
+                    Ok(Denial::Memory { store, key })
+                } else {
+                    Err(ScopeError::NoNote(value.to_owned()))
+                }
             }
             other => Scope::parse_standing(other, value).map(Denial::Scope),
         }

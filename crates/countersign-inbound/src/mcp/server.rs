@@ -138,7 +138,6 @@ impl Door {
     }
 }
 
-
 /// What a call may hold at most, whosever tool it is: a body or two of 1 MiB, escaped (DECISIONS row 25). A server's
 /// arguments have tighter bounds, which are looked at once it is known that they are a server's.
 pub(super) const WIDE: Bounds = Bounds { max_bytes: 8 * 1_048_576, max_depth: 136, max_nodes: 201_000 };

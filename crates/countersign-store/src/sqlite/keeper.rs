@@ -87,7 +87,10 @@ pub(super) async fn set_vault(
             .execute(&mut *tx.conn)
             .await?;
         // Whoever changed it has looked at it.
-        sqlx::query("DELETE FROM secret_quarantine WHERE name = ?1").bind(&old.name).execute(&mut *tx.conn).await?;
+        sqlx::query("DELETE FROM secret_quarantine WHERE name = ?1")
+            .bind(&old.name)
+            .execute(&mut *tx.conn)
+            .await?;
         sqlx::query("DELETE FROM secret_marks WHERE name = ?1 AND kind = 'echo'")
             .bind(&old.name)
             .execute(&mut *tx.conn)
@@ -109,10 +112,12 @@ pub(super) async fn set_vault(
         .execute(&mut *tx.conn)
         .await?;
     }
-    sqlx::query("INSERT INTO vault_meta (vault, header) VALUES ('default', ?1) ON CONFLICT DO UPDATE SET header = ?1")
-        .bind(&now.header)
-        .execute(&mut *tx.conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO vault_meta (vault, header) VALUES ('default', ?1) ON CONFLICT DO UPDATE SET header = ?1",
+    )
+    .bind(&now.header)
+    .execute(&mut *tx.conn)
+    .await?;
     tx.append(record)?;
     Ok(true)
 }
@@ -122,7 +127,10 @@ fn signed(version: u64) -> i64 {
 }
 
 async fn marks(tx: &mut Tx<'_>, name: &str, kind: &str, principal: &str, since_ms: i64) -> Outcome<u32> {
-    sqlx::query("DELETE FROM secret_marks WHERE at <= ?1").bind(tx.now.0 - ECHO_MS).execute(&mut *tx.conn).await?;
+    sqlx::query("DELETE FROM secret_marks WHERE at <= ?1")
+        .bind(tx.now.0 - ECHO_MS)
+        .execute(&mut *tx.conn)
+        .await?;
     let count: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM secret_marks WHERE name = ?1 AND kind = ?2 AND principal = ?3 AND at > ?4",
     )
@@ -183,7 +191,12 @@ impl Keeper for SqliteStore {
         Ok(read!(self, |conn, _options| secret(conn, name).await)?)
     }
 
-    async fn secret_used(&self, name: &SecretRef, principal: &str, per_minute: u32) -> Result<bool, StoreError> {
+    async fn secret_used(
+        &self,
+        name: &SecretRef,
+        principal: &str,
+        per_minute: u32,
+    ) -> Result<bool, StoreError> {
         let verb = Verb::SecretUsed(name.as_str().to_owned(), principal.to_owned(), per_minute);
         Ok(write!(self, verb, Flag)?)
     }

@@ -32,6 +32,13 @@ pub struct AllowEntry {
 }
 
 impl AllowEntry {
+    /// The entry in words.
+    pub fn told(&self) -> String {
+        let by = self.principal.as_ref().map(|p| format!(" for {p}")).unwrap_or_default();
+        let until = self.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
+        format!("{}:{}{by}{until}", self.kind, self.value)
+    }
+
     /// Whether it counts in a project.
     pub fn is_for(&self, project: &str) -> bool {
         self.project.as_ref().is_none_or(|id| id == project)
@@ -68,7 +75,8 @@ const REPO: &str =
     "for example: [[repo]] name = \"ana/shop\" rules.disable = [\"force_push_any\"] approvals.cap = 20";
 const PATTERNS: &str =
     "for example: [[cleanse.patterns]] name = \"INTERNAL_TOKEN\" regex = 'corp_[0-9a-f]{32}'";
-const DENY: &str = "for example: [[deny]] secret = \"github_token@*\", or [[deny]] project = \"<id>\" tool = \"http_fetch\"";
+const DENY: &str =
+    "for example: [[deny]] secret = \"github_token@*\", or [[deny]] project = \"<id>\" tool = \"http_fetch\"";
 const KINDS: [&str; 6] = ["secret", "memory", "tool", "bash_pattern", "write_path", "rule"];
 /// What `[[repo]]` may set beside its rules.
 const REPO_KEYS: [&str; 2] = ["rules.", "approvals."];
@@ -173,7 +181,8 @@ fn tool(tool: &str, action: &str, field: &str) -> Result<Entry, String> {
 }
 
 fn allow(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
-    let check = |kind: &str, value: &str| Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string());
+    let check =
+        |kind: &str, value: &str| Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string());
     if let Some(entry) = standing(reader, table, at, ("allow", ALLOW), check) {
         reader.out().allow.push(entry);
     }

@@ -165,7 +165,17 @@ pub const KEYS: &[Key] = &[
     ),
     user("vault.key_file", Kind::Text, "", "the vault's key file; unset = beside our other keys"),
     user("vault.per_minute", int(1, 100_000), "60", "most uses of a secret by one principal in 60 s"),
-    user("vault.quarantine_after", int(1, 1_000), "3", "answers with the secret in 10 minutes that quarantine it"),
-    user("vault.ca_file", Kind::Text, "", "certificates trusted beside the well-known ones, for http_fetch and mail"),
+    user(
+        "vault.quarantine_after",
+        int(1, 1_000),
+        "3",
+        "answers with the secret in 10 minutes that quarantine it",
+    ),
+    user(
+        "vault.ca_file",
+        Kind::Text,
+        "",
+        "certificates trusted beside the well-known ones, for http_fetch and mail",
+    ),
     user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
 ];

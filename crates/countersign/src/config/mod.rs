@@ -17,7 +17,8 @@ use countersign_core::cleanse::Catalogue;
 use countersign_core::facts::paths::{BlockMode, PathPattern};
 use countersign_core::json::Bounds;
 use countersign_core::rulebook::settings::{
-    AskOrDeny, DEFAULT_PROTECTED, Level, Mode, RuleSettings, ScopeMatch, StandingAllow, protected,
+    AskOrDeny, DEFAULT_PROTECTED, Denial, Level, Mode, RuleSettings, ScopeMatch, StandingAllow, StandingDeny,
+    protected,
 };
 use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_core::time::Timestamp;
@@ -25,6 +26,7 @@ use countersign_gate::gate::Capture;
 use entries::AllowEntry;
 use said::{File, LayerName, Problem, Said};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A value in force and where it came from.
 #[derive(Clone, Debug)]
