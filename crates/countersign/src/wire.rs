@@ -18,16 +18,19 @@ use countersign_gate::gate::{Capture, Gate};
 use countersign_gate::seams::{Downstream, Keeper, PinKind, Store, StoreError, VaultRows};
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
-use countersign_outbound::keys::{Passphrase, Place, UserKeys};
+use countersign_outbound::keys::{Place, UserKeys};
 use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
 use countersign_outbound::scratch::ScratchShell;
-use countersign_outbound::vault::Vault;
 use countersign_store::{SqliteStore, StoreOptions};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What `vault` commands work with: the vault itself is a hand, and is put together here alone.
+pub use countersign_outbound::keys::Passphrase;
+pub use countersign_outbound::vault::{Listed, Vault, VaultError};
 
 /// The user's own store: the vault. It is opened when it is first needed, and made by whoever writes to it first.
 pub struct UserStore {

@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// The address that is written instead of a name.
-    pub fn address(&self) -> Option<std::net::IpAddr> {
+    pub fn address(&self) -> Option<core::net::IpAddr> {
         self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 }

@@ -318,7 +318,7 @@ pub async fn need_user(cx: &Context, verb: &str) -> anyhow::Result<Result<(), u8
 }
 
 /// The passphrase that the environment gives, by a file or itself. Programs of the same user can read the environment.
-pub fn given_passphrase() -> Option<countersign_outbound::keys::Passphrase> {
+pub fn given_passphrase() -> Option<wire::Passphrase> {
     use countersign_core::secret::Secret;
     if let Some(path) = std::env::var_os("COUNTERSIGN_VAULT_PASSPHRASE_FILE") {
         return Some(Box::new(move |_| {

@@ -4,7 +4,7 @@
 use super::{Context, complain, exit, need_user, refused, say};
 use crate::config::VaultSettings;
 use crate::project::Project;
-use crate::wire::{self, UserStore};
+use crate::wire::{self, Listed, Passphrase, UserStore, Vault, VaultError};
 use anyhow::{Context as _, bail};
 use countersign_core::cleanse::clean_line;
 use countersign_core::json::Json;
@@ -13,8 +13,6 @@ use countersign_core::time::Timestamp;
 use countersign_core::vault::binding::{Binding, HostPattern, Method, Placement, is_path_prefix};
 use countersign_core::vault::seal;
 use countersign_gate::seams::Keeper;
-use countersign_outbound::keys::Passphrase;
-use countersign_outbound::vault::{Listed, Vault, VaultError};
 use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
