@@ -115,6 +115,19 @@ impl Hostile {
         Hostile { port, ca_pem: ca.pem(), connections, requests, scripts, task }
     }
 
+    /// [`Hostile::start`] for tests without a runtime: it has a thread of its own, which ends with the tests.
+    pub fn beside(names: &'static [&'static str]) -> Hostile {
+        let (give, take) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                give.send(Hostile::start(names).await).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        take.recv().unwrap()
+    }
+
     /// Says what the next connection is answered.
     pub fn next(&self, script: Script) {
         locked(&self.scripts).push_back(script);

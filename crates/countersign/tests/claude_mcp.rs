@@ -13,6 +13,7 @@ mod bench;
 
 use bench::Bench;
 use countersign_testkit::claude::ClaudeCode;
+use countersign_testkit::hostile::{Hostile, Script as HostileScript};
 use countersign_testkit::mcp::Server;
 use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
 use serde_json::{Value, json};
@@ -106,4 +107,85 @@ forbid (principal, action == Agent::Action::"write_file", resource) when { conte
         assert!(result.is_error && result.text.contains("rules=no_ledger"), "{result:?}");
     }
     assert!(!ledger.exists());
+}
+
+/// The gate's own server beside, as a person registers it.
+fn registered() -> (Arc<Bench>, PathBuf) {
+    let bench = Bench::enforcing();
+    let project = bench.project();
+    let gate = json!({ "command": bench::BINARY, "args": ["--project", project.to_str().unwrap(), "mcp"] });
+    let servers = json!({ "mcpServers": { "countersign": gate } });
+    std::fs::write(project.join(".mcp.json"), servers.to_string()).unwrap();
+    (bench, project)
+}
+
+/// The whole way of a secret: a person stores and binds it, an agent asks for a request with it, the person sees what it is
+/// bound to and says yes, the request is made, and the agent reads an answer without it.
+#[test]
+fn an_agent_uses_a_secret_that_it_never_sees() {
+    const VALUE: &str = "c4n4ry-s3cret-of-the-test";
+    let (bench, _project) = registered();
+    let server = Hostile::beside(&["localhost"]);
+    server.next(HostileScript::answer(
+        "200 OK",
+        &[("x-echo", VALUE)],
+        format!("{{\"you sent\":\"{VALUE}\"}}").as_bytes(),
+    ));
+    let at = format!("localhost:{}", server.port);
+    let home = bench.home();
+    std::fs::write(bench.base().join("ca.pem"), &server.ca_pem).unwrap();
+    std::fs::create_dir_all(home.join(".config/countersign")).unwrap();
+    let ca = bench.base().join("ca.pem");
+    std::fs::write(
+        home.join(".config/countersign/config.toml"),
+        format!("version = 1\nvault.key = \"file\"\nvault.ca_file = \"{}\"\n", ca.display()),
+    )
+    .unwrap();
+    let file = bench.base().join("value");
+    std::fs::write(&file, format!("{VALUE}\n")).unwrap();
+    let said = bench.person(&["vault", "set", "k", "--host", &at, "--from-file", file.to_str().unwrap()]);
+    assert!(said.contains("k = [REDACTED]") && !said.contains(VALUE), "{said}");
+    bench.person(&[
+        "vault",
+        "bind",
+        "k",
+        &at,
+        "--allow-private",
+        "127.0.0.1/32",
+        "--allow-private",
+        "::1/128",
+    ]);
+    let listed = bench.person(&["vault", "list"]);
+    assert!(listed.contains(&at) && !listed.contains(VALUE), "{listed}");
+
+    let ask = json!({ "url": format!("https://{at}/v1"), "secret": "k", "reason": "to list what there is" });
+    let model = ScriptedModel::start(Script::new([Turn::tool("mcp__countersign__http_fetch", ask)]));
+    let config = bench.project().join(".mcp.json");
+    let options = bench
+        .options(&model)
+        .arg("--mcp-config")
+        .arg(config.to_str().unwrap())
+        .arg("--strict-mcp-config")
+        .arg("--allowedTools")
+        .arg("mcp__countersign__http_fetch");
+    let running = ClaudeCode::find().spawn(&options);
+    let id = bench.asked();
+    let shown = bench.person(&["pending"]);
+    assert!(shown.contains("http_fetch") && shown.contains(&format!("is bound to {at}")), "{shown}");
+    bench.person(&["approve", &id, "--yes"]);
+    running.wait().expect_success();
+    let results = model.tool_results();
+    assert_eq!(results.len(), 1, "{results:?}");
+    assert!(!results[0].is_error && results[0].text.contains("you sent"), "{results:?}");
+    assert!(results[0].text.contains("[REDACTED]") && !format!("{results:?}").contains(VALUE));
+    let sent = String::from_utf8(server.requests().remove(0)).unwrap();
+    assert!(sent.contains(&format!("authorization: Bearer {VALUE}")), "{sent}");
+    let records = bench.records();
+    let asked = records.iter().filter(|r| r["event"] == "approval_requested").count();
+    assert_eq!(asked, 1, "hook and gateway are one question");
+    for event in ["secret.used", "secret.echoed"] {
+        assert!(records.iter().any(|r| r["event"] == event), "{event}");
+    }
+    assert!(!serde_json::to_string(&records).unwrap().contains(VALUE));
+    bench.the_log_is_whole();
 }

@@ -1,7 +1,8 @@
 //! The gate's tools that act: a request with a secret, a mail, a look at a person's notes. They take the path of every
 //! call, the client's hook counts for them as for a server's tools, and hands outside perform them.
 //!
-//! Which of them there are is the binary's to say; a sub-agent has none of them, in the listing as in the judge. Where it
+//! They are there behind a door that speaks for all servers alone: a client knows that one by our name, so its hook sees
+//! the same tool, and who calls it. Which of them there are is the binary's to say; a sub-agent has none of them, in the listing as in the judge. Where it
 //! stops: what their arguments mean is core's.
 
 use super::calls::{failed_result, tool_use_id};
@@ -95,17 +96,12 @@ fn definition(name: &str) -> Option<Json> {
     ]))
 }
 
-/// The tools of `there` as a principal's listing has them, but for names that are taken. A sub-agent has none.
-pub(super) fn tools(
-    there: &[&'static str],
-    principal: &Principal,
-    taken: impl Fn(&str) -> bool,
-) -> Vec<String> {
+/// The tools of `there` as a principal's listing has them. A sub-agent has none.
+pub(super) fn tools(there: &[&'static str], principal: &Principal) -> Vec<String> {
     if principal.is_child() {
         return Vec::new();
     }
-    let shown = there.iter().filter(|name| !taken(name));
-    shown.filter_map(|name| definition(name)).map(|tool| tool.canonical()).collect()
+    there.iter().filter_map(|name| definition(name)).map(|tool| tool.canonical()).collect()
 }
 
 impl Door {
@@ -195,8 +191,7 @@ mod tests {
             agent_type: kind.map(str::to_owned),
         };
         let all = [fetch::TOOL, mail::TOOL, notes::TOOL];
-        assert_eq!(tools(&all, &agent(None), |_| false).len(), 3);
-        assert_eq!(tools(&all, &agent(None), |name| name == fetch::TOOL).len(), 2);
-        assert!(tools(&all, &agent(Some("explorer")), |_| false).is_empty());
+        assert_eq!(tools(&all, &agent(None)).len(), 3);
+        assert!(tools(&all, &agent(Some("explorer"))).is_empty());
     }
 }

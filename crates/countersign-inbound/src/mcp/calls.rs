@@ -52,15 +52,9 @@ impl Door {
             self.malformed("tools/call", Code::Malformed, why).await;
             return Some(bad_params(id, why));
         };
-        let ours = super::own::is_own(&tool) || self.acts(&tool);
-        if self.parts.shape == Shape::One
-            && ours
-            && self.surface(server).await.is_none_or(|s| !s.surface.tools.contains_key(&tool))
-        {
-            return match self.acts(&tool) {
-                true => self.acting_tool(id, &tool, message, flight).await,
-                false => self.own_tool(id, &tool, message, flight).await,
-            };
+        let own = self.parts.shape == Shape::One && super::own::is_own(&tool);
+        if own && self.surface(server).await.is_none_or(|s| !s.surface.tools.contains_key(&tool)) {
+            return self.own_tool(id, &tool, message, flight).await;
         }
         let target = Target { server, tool, is_tool: true, message: message.clone() };
         self.perform(id, target, flight).await

@@ -123,10 +123,7 @@ impl Door {
             .filter_map(|tool| result.get(tool.span.clone()).map(str::to_owned))
             .collect();
         let own = if self.parts.shape == Shape::One && page.next.is_none() {
-            let taken = |name: &str| looked.surface.tools.contains_key(name);
-            let mut own = own::tools(taken);
-            own.extend(acting::tools(&self.parts.acting, &self.principal(), taken));
-            own
+            own::tools(|name| looked.surface.tools.contains_key(name))
         } else {
             Vec::new()
         };
@@ -182,7 +179,7 @@ impl Door {
             }
         }
         lists.extend(own::tools(|_| false));
-        lists.extend(acting::tools(&self.parts.acting, &self.principal(), |_| false));
+        lists.extend(acting::tools(&self.parts.acting, &self.principal()));
         rpc_result(id, &format!("{{\"tools\":[{}]}}", lists.join(",")))
     }
 }

@@ -82,6 +82,11 @@ impl Bench {
         self.scratch.project().canonicalize().unwrap()
     }
 
+    /// The user's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.scratch.home()
+    }
+
     /// The folder around project and home.
     pub(crate) fn base(&self) -> PathBuf {
         self.project().parent().unwrap().to_path_buf()
