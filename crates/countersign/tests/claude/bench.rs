@@ -83,6 +83,7 @@ impl Bench {
     }
 
     /// The user's home.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
     pub(crate) fn home(&self) -> PathBuf {
         self.scratch.home()
     }
