@@ -221,6 +221,18 @@ fn developers_are_left_alone() {
     assert!(percent(opaque) <= 10.0, "{:.1} % of ordinary lines are not understood", percent(opaque));
 }
 
+/// What is said of the lines of a file: for trying out. `COUNTERSIGN_ORACLE_LINES` names it.
+#[test]
+#[ignore = "judges the lines of a file that a variable names"]
+fn say() {
+    let judge = Judge::new();
+    let file = std::env::var("COUNTERSIGN_ORACLE_LINES").unwrap();
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let said = judge.says(&line.replace('⏎', "\n"));
+        println!("{} {line}    [{}]", if said.allowed { '+' } else { '-' }, said.why);
+    }
+}
+
 /// The oracle itself: nothing dangerous happens behind an allow.
 #[test]
 fn nothing_dangerous_is_allowed() {

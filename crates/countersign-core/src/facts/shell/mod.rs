@@ -220,7 +220,10 @@ impl ShellFacts {
         for (place, (command, act)) in facts.commands.iter().zip(&acts).enumerate() {
             let through = found.through.contains(&place);
             let found = act.unknown_reads && finds_names(&facts.commands, command);
-            if !(through || found) {
+            // What `find` hands on begins with the folder it was given.
+            let derived = command.program() == "rm"
+                && command.run_by.and_then(|at| facts.commands.get(at)).is_some_and(effects::only_derived);
+            if !(through || found || derived) {
                 facts.opaque = facts.opaque.or(act.unread);
             }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {

@@ -709,6 +709,14 @@ impl Walk {
                 scope.positional = None;
                 true
             }
+            // A script that is read here may set anything.
+            "source" | "." => {
+                scope.variables.values_mut().for_each(|v| *v = Known::Nothing);
+                let moved = ["HOME", "PWD"].map(|name| (name.to_owned(), Known::Nothing));
+                scope.variables.extend(moved);
+                scope.positional = None;
+                false
+            }
             ":" | "exit" | "return" | "break" | "continue" | "wait" => true,
             _ => false,
         }
