@@ -65,6 +65,9 @@ pub struct Word {
 /// Stands in a word's text for a part that is not known. No line may hold it: it cannot be typed into a name by mistake.
 pub const UNKNOWN: char = '\u{fffc}';
 
+/// The text of a word that is the folder of the repository and nothing else: somewhere above the line's own folder.
+pub(crate) const TOP: &str = "\u{fffc}repository";
+
 impl Word {
     /// The word as a shell would have to be given it.
     fn written(&self) -> String {

@@ -879,7 +879,7 @@ impl Walk {
         let plain = |known: &Known| match known {
             Known::Text(text) => text.chars().all(|c| c.is_ascii_alphanumeric() || "_+-*/% ".contains(c)),
             Known::Nothing => true,
-            Known::Match(_) | Known::Home | Known::Here => false,
+            Known::Match(_) | Known::Home | Known::Here | Known::Top => false,
         };
         for part in raw {
             if let Part::Quoted(text) | Part::Bare(text) = part {
@@ -1007,8 +1007,11 @@ impl Walk {
         let output = self.run(script, scope, context);
         let alone = output.last.and_then(|at| self.found.commands.get(at));
         let here = alone.is_some_and(|c| c.words.len() == 1 && c.program() == "pwd" && c.writes.is_empty());
+        let shadowed = self.functions.contains_key("git") || self.aliases.contains("git");
+        let top = script.trim().trim_end_matches("2>/dev/null").trim_end() == "git rev-parse --show-toplevel";
         match output.text {
             Some(text) => Known::Text(text.trim_end_matches('\n').to_owned()),
+            None if top && !shadowed => Known::Top,
             None if here && script.trim() == "pwd" => Known::Here,
             None => Known::Nothing,
         }

@@ -322,5 +322,5 @@ fn bomb(line: &str) -> bool {
 /// Whether a text is nothing but something unknown, or that and what stands for all below it.
 fn bare_unknown(text: &str) -> bool {
     let rest = text.trim_end_matches(['*', '/', '.']);
-    text.contains(UNKNOWN) && rest.chars().all(|c| c == UNKNOWN || c == '/')
+    rest == super::TOP || text.contains(UNKNOWN) && rest.chars().all(|c| c == UNKNOWN || c == '/')
 }
