@@ -200,6 +200,11 @@ fn ahead(program: &str, words: &[Word]) -> usize {
     at
 }
 
+/// Whether a name is that of a program that is known, and so of none that a project's own scripts are called by.
+fn known(name: &str) -> bool {
+    table::has(name) || RUNNERS.iter().any(|(runner, ..)| *runner == name)
+}
+
 /// Where in a runner's words the command begins; nothing for what is no runner.
 fn begin(program: &str, words: &[Word]) -> Option<Result<usize, &'static str>> {
     let skipped = ahead(program, words);
@@ -213,7 +218,7 @@ fn begin(program: &str, words: &[Word]) -> Option<Result<usize, &'static str>> {
     let Some((_, subs, valued)) = RUNNERS.iter().filter(fits).max_by_key(|(_, subs, _)| subs.len()) else {
         // `pnpm vitest`: a program that the project brings.
         let first = words.get(skipped)?;
-        let named = table::has(&first.text) && !first.text.contains('.');
+        let named = known(&first.text) && !first.text.contains('.');
         let manages = matches!(program, "yarn" | "pnpm" | "bun");
         return (manages && named && script(program, words.get(skipped..)?)).then_some(Ok(skipped));
     };
@@ -301,12 +306,12 @@ pub(super) fn act(program: &str, rest: Result<Vec<Word>, &'static str>, command:
         && matches!(program, "npx" | "bunx" | "npm" | "bun");
     let scoped = given.starts_with('@') && !given.starts_with("@biomejs/biome");
     let version = given.trim_start_matches('@').contains('@');
-    let unlikely = !table::has(&name) || ONE_OFF.contains(&name.as_str()) || scoped || version;
+    let unlikely = !known(&name) || ONE_OFF.contains(&name.as_str()) || scoped || version;
     let asked = has(&["-y", "--yes", "-p", "--package"]) && program != "uv";
     let fetches =
         once || has(&["--with"]) || (maybe && !has(&["--no", "--no-install"]) && (unlikely || asked));
     let mut act = all(program, words, Role::Text, rest.err());
-    if act.unread.is_none() && !table::has(&name) {
+    if act.unread.is_none() && !known(&name) {
         act.doubt("a program that is not known");
     }
     if fetches {
