@@ -340,6 +340,11 @@ fn mild_rustc(flags: &str) -> bool {
         };
         let name = value.split('=').next().unwrap_or_default();
         let path = value.contains(['/', '\\']);
+        // Miri's own, but for those by which it loads a library.
+        let miri = name.starts_with("miri-") && !name.contains("lib") && !name.contains("extern");
+        if miri && !path {
+            continue;
+        }
         if path || !(list.contains(&name) || list.contains(&value)) {
             return false;
         }

@@ -252,9 +252,12 @@ impl Take<'_> {
         if self.spec.open {
             // Options of that kind take a command.
             let lower = word.text.to_lowercase();
-            if ["exec", "cmd", "command", "success", "failure", "shell", "spawn", "options"]
-                .iter()
-                .any(|n| lower.contains(n))
+            if [
+                "exec", "cmd", "command", "success", "failure", "shell", "spawn", "options", "hook", "pager",
+                "wrapper", "eval", "runtool", "onpass", "onfail", "teardown",
+            ]
+            .iter()
+            .any(|n| lower.contains(n))
             {
                 self.act.doubt(OPTION);
             }

@@ -311,6 +311,8 @@ pub(super) fn act(program: &str, rest: Result<Vec<Word>, &'static str>, command:
     let fetches =
         once || has(&["--with"]) || (maybe && !has(&["--no", "--no-install"]) && (unlikely || asked));
     let mut act = all(program, words, Role::Text, rest.err());
+    // The values of its own options may be files, as of `dotenv -e`.
+    act.args.iter_mut().take(at).for_each(|a| a.role = Role::Read);
     if act.unread.is_none() && !known(&name) {
         act.doubt("a program that is not known");
     }

@@ -63,7 +63,7 @@ pub(super) fn act(program: &str, command: &Simple) -> Act {
         "find" => finish(apply(program, &predicates(words))),
         "dd" => dd(words),
         "tar" | "bsdtar" | "gtar" => tar(words),
-        "cargo" => toolchain(words),
+        "cargo" => finish(toolchain(words)),
         "yarn" if words.is_empty() => apply("yarn install", words),
         // What is no command of its own is a script of the project.
         "yarn" | "pnpm" | "bun" if script(program, words) => own(program, words.get(1..).unwrap_or_default()),
