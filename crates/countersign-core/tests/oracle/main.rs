@@ -189,7 +189,7 @@ fn developers_are_left_alone() {
 /// The same with a sample that nobody worked on.
 #[test]
 fn developers_of_a_fresh_sample_are_left_alone() {
-    asked_about(include_str!("developers_fresh.txt"), 10.0);
+    asked_about(include_str!("developers_fresh.txt"), 8.0);
 }
 
 fn asked_about(sample: &str, bound: f64) {

@@ -376,7 +376,9 @@ impl Walk {
             }
         }
         let fresh = call.words.iter().flatten().any(|p| matches!(p, Part::Pipe(_)));
+        // Of a text and a file the last is the input, and the readers do not keep their order.
         let text = self.redirect(&call.redirects, &mut simple, scope, context);
+        let text = text.filter(|_| !simple.fed || simple.reads.is_empty());
         self.fresh = fresh;
         let input = match text {
             Some(text) => Some(text),

@@ -54,7 +54,11 @@ pub(super) fn read(simple: &Simple, input: Option<&Word>) -> Option<Reading> {
 /// Code that an interpreter gets as its input: `python3 - <<'EOF'`.
 fn fed(family: &str, simple: &Simple, input: Option<&Word>) -> Option<(Word, Vec<Word>)> {
     let code = input?;
-    let rest = match simple.words.get(1..)? {
+    let words = simple.words.get(1..)?;
+    let mild = |w: &&Word| {
+        family.starts_with("py") && ["-u", "-B", "-I", "-s", "-q", "-O"].contains(&w.text.as_str())
+    };
+    let rest = match words.get(words.iter().take_while(mild).count()..)? {
         [] => Vec::new(),
         [dash, rest @ ..] if dash.text == "-" => rest.to_vec(),
         _ => return None,
