@@ -147,8 +147,8 @@ fn meant(line: &str) -> bool {
         && line.chars().all(|c| c.is_ascii_graphic() || c == ' ' || c == '⏎')
         && !placeholder.iter().any(|p| line.contains(p))
         && !line.ends_with(['{', '\\', '|', ':', '&', '('])
-        && line.matches('"').count() % 2 == 0
-        && line.matches('\'').count() % 2 == 0
+        && line.matches('"').count().is_multiple_of(2)
+        && line.matches('\'').count().is_multiple_of(2)
         // A part of something longer.
         && !["if ", "then", "else", "fi", "for ", "do ", "done", "while ", "case ", "esac"].iter().any(|w| line.starts_with(w))
 }
@@ -156,7 +156,7 @@ fn meant(line: &str) -> bool {
 /// A line without the comment behind it.
 fn bare(line: &str) -> String {
     let end = line.find(" #").filter(|_| !line.contains(['"', '\''])).unwrap_or(line.len());
-    line[..end].trim_end().to_owned()
+    line.get(..end).unwrap().trim_end().to_owned()
 }
 
 /// The program of a line's first command.

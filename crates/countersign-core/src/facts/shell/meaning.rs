@@ -329,7 +329,8 @@ fn mild_rustc(flags: &str) -> bool {
             let name = word.split('=').next().unwrap_or_default();
             let option = RUSTC.iter().any(|o| name == *o || (o.len() == 2 && name.starts_with(o)));
             let plain = |c: char| c.is_ascii_alphanumeric() || "_:=\"-".contains(c);
-            if !(option || !word.starts_with('-')) || !word.chars().all(plain) {
+            let misplaced = !option && word.starts_with('-');
+            if misplaced || !word.chars().all(plain) {
                 return false;
             }
             continue;

@@ -3,6 +3,8 @@
 //! A wrapper is understood when all its options are known; otherwise what it runs is still found, and the line is opaque.
 //! What a program makes of its own files (`npx`, `make`, a script) is not looked for here.
 
+mod project;
+
 use super::{Simple, UNKNOWN, Word, code, programs};
 
 /// Something that a wrapper runs.
@@ -122,49 +124,6 @@ const SHAPES: &[Shape] = &[
     shape("gtimeout", "fpv", "ks", 1),
 ];
 
-/// Wrappers of which each word is a line for a shell.
-const SCRIPTS: &[Shape] = &[
-    Shape {
-        long: &["--ignore-failure", "--show-output"],
-        long_valued: &[
-            "--warmup",
-            "--min-runs",
-            "--max-runs",
-            "--runs",
-            "--prepare",
-            "--setup",
-            "--cleanup",
-            "--conclude",
-            "--command-name",
-            "--export-json",
-            "--export-markdown",
-            "--export-csv",
-            "--export-asciidoc",
-            "--style",
-            "--sort",
-            "--time-unit",
-        ],
-        ..shape("hyperfine", "iN", "wmMrspcnu", 0)
-    },
-    Shape {
-        long: &["--kill-others", "--kill-others-on-fail", "--raw", "--no-color", "--group", "--timings"],
-        long_valued: &[
-            "--names",
-            "--prefix",
-            "--prefix-colors",
-            "--success",
-            "--restart-tries",
-            "--max-processes",
-        ],
-        ..shape("concurrently", "kr", "npcsm", 0)
-    },
-    Shape {
-        long: &["--kill-others", "--kill-others-on-fail", "--raw", "--no-color", "--group"],
-        long_valued: &["--names", "--prefix", "--prefix-colors", "--success"],
-        ..shape("conc", "kr", "npcsm", 0)
-    },
-];
-
 /// Shells whose scripts are read here.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "rbash"];
 /// Programs whose words only mention things.
@@ -197,11 +156,8 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
     if let Some(shape) = SHAPES.iter().find(|s| s.name == program) {
         return shaped(shape, args, input);
     }
-    if let Some(rest) = programs::behind(program, args) {
-        return runner(rest, input);
-    }
-    if let Some(shape) = SCRIPTS.iter().find(|s| s.name == program) {
-        return scripts(shape, args);
+    if let Some(found) = project::read(program, args, input) {
+        return found;
     }
     match program {
         "eval" => {
@@ -214,7 +170,7 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
                 Reading { inner: vec![script(text, Place::Here)], understood: true, ..Reading::default() }
             }
             // Like a script that is run; what follows sees what it sets, and is the project's doing as well.
-            None if matches!(args, [file] if activates(file)) => {
+            None if matches!(args, [file] if project::activates(file)) => {
                 Reading { understood: true, ..Reading::default() }
             }
             _ => Reading { opaque: Some(CODE), ..Reading::default() },
@@ -234,65 +190,6 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
             None => mentioned(program, args),
         },
     }
-}
-
-/// Whether a file is the script of a project's own environment for Python, which puts its programs first.
-fn activates(file: &Word) -> bool {
-    let text = file.text.as_str();
-    let folder = text.strip_prefix("./").unwrap_or(text).strip_suffix("/bin/activate").unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !file.unknown && !file.live && !folder.is_empty() && folder != ".." && folder.chars().all(plain)
-}
-
-/// A program in the environment of a project.
-fn runner(rest: Result<Vec<Word>, &'static str>, input: Option<&Word>) -> Reading {
-    match rest {
-        Ok(rest) => Reading {
-            inner: vec![words(&rest, Place::Elsewhere)],
-            input: input.cloned(),
-            understood: true,
-            ..Reading::default()
-        },
-        Err(why) => Reading { opaque: Some(why), ..Reading::default() },
-    }
-}
-
-/// Programs of which each word is a line for a shell.
-fn scripts(shape: &Shape, args: &[Word]) -> Reading {
-    let mut reading = Reading { understood: true, ..Reading::default() };
-    let mut rest = args;
-    loop {
-        let (at, known) = options(shape, rest, |name, value| {
-            if ["-p", "-s", "-c", "--prepare", "--setup", "--cleanup", "--conclude"].contains(&name)
-                && shape.name == "hyperfine"
-            {
-                reading.inner.extend(value.cloned().map(|text| script(text, Place::Elsewhere)));
-            }
-        });
-        // An option whose value is a command may have it attached.
-        let attached = rest.get(..at).unwrap_or_default().iter().any(|w| {
-            ["--prepare=", "--setup=", "--cleanup=", "--conclude="].iter().any(|o| w.text.starts_with(o))
-        });
-        if !known || attached {
-            reading.opaque = Some(OPTION);
-            reading.understood = false;
-        }
-        let Some((first, more)) = rest.get(at..).and_then(<[Word]>::split_first) else { break };
-        rest = more;
-        let run = ["npm:", "pnpm:", "yarn:", "bun:"]
-            .iter()
-            .find_map(|m| first.text.strip_prefix(m).map(|s| (m, s)));
-        reading.inner.push(match run {
-            // A script of the project, or all whose names fit.
-            Some((manager, name)) if shape.name != "hyperfine" => {
-                let plain = |text: &str| Word { text: text.to_owned(), ..Word::default() };
-                let name = Word { text: name.to_owned(), live: false, unknown: first.unknown };
-                words(&[plain(manager.trim_end_matches(':')), plain("run"), name], Place::Elsewhere)
-            }
-            _ => script(first.clone(), Place::Elsewhere),
-        });
-    }
-    reading
 }
 
 fn script(text: Word, place: Place) -> Inner {
