@@ -51,6 +51,11 @@ pub(super) fn read(simple: &Simple, input: Option<&Word>) -> Option<Reading> {
     })
 }
 
+/// Whether an interpreter has code among its words that is understood: what it gets as input is data then.
+pub(super) fn takes_data(simple: &Simple) -> bool {
+    read(simple, None).is_some_and(|reading| reading.understood)
+}
+
 /// Code that an interpreter gets as its input: `python3 - <<'EOF'`.
 fn fed(family: &str, simple: &Simple, input: Option<&Word>) -> Option<(Word, Vec<Word>)> {
     let code = input?;

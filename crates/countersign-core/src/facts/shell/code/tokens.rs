@@ -80,6 +80,14 @@ impl Reader {
                     self.at += 1;
                     self.formatted(mark, depth)?;
                 }
+                'r' | 'b'
+                    if self.language == Language::Python && matches!(self.peek(0), Some('\'' | '"')) =>
+                {
+                    let mark = self.peek(0)?;
+                    self.at += 1;
+                    let text = if c == 'r' { self.raw(mark)? } else { self.until(mark)? };
+                    self.text(text)?;
+                }
                 c if c.is_ascii_digit() => self.number(c)?,
                 c if c == '_' || c.is_ascii_alphabetic() => {
                     let mut name = String::from(c);
@@ -204,6 +212,25 @@ impl Reader {
                     self.at += 1;
                 }
                 c if c != '\t' && c.is_control() => return None,
+                other => text.push(other),
+            }
+        }
+    }
+
+    /// A text in which a backslash is one, and keeps a mark behind it from ending the text.
+    fn raw(&mut self, mark: char) -> Option<String> {
+        let mut text = String::new();
+        loop {
+            let c = self.peek(0)?;
+            self.at += 1;
+            match c {
+                end if end == mark => return Some(text),
+                c if c != '\t' && c.is_control() => return None,
+                '\\' => {
+                    let next = self.peek(0).filter(|c| !c.is_control())?;
+                    text.extend([c, next]);
+                    self.at += 1;
+                }
                 other => text.push(other),
             }
         }
