@@ -71,6 +71,10 @@ impl<'a> Reader<'a> {
             let whole = !self.sign(Some(at + 6), '.') && !self.sign(Some(at + 6), '[');
             match root.filter(|_| whole) {
                 Some(root) => {
+                    // A name of node's own keeps its meaning where this one is not known.
+                    if on("node taken", name) && root != Root::Module(name.to_owned()) {
+                        return None;
+                    }
                     if self.own.contains(name) || self.roots.get(name).is_some_and(|r| *r != root) {
                         return None;
                     }
@@ -169,7 +173,9 @@ impl<'a> Reader<'a> {
                         None => false,
                     }
             }
-            _ if self.own.contains(name) => !meant && !called && !made && !on("node keywords", name),
+            _ if self.own.contains(name) => {
+                !meant && !on("node taken", name) && !called && !made && !on("node keywords", name)
+            }
             _ if on("node keywords", name) => true,
             _ if self.roots.contains_key(name) => {
                 let set = self.sign(Some(at + 1), '=') && self.name(Some(at + 2)) == Some("require");

@@ -85,7 +85,7 @@ impl Reader {
     fn bind(&mut self, name: &str, root: Root) -> Option<()> {
         let taken = on("python called", name)
             || on("python keywords", name)
-            || name == "open"
+            || on("python builtins", name)
             || name.starts_with("__");
         let other = self.roots.get(name).is_some_and(|r| *r != root);
         if taken || other || (root == Root::Loose && library(name)) {
@@ -244,6 +244,7 @@ impl Reader {
                 root.is_none()
                     && !called
                     && !on("python called", name)
+                    && !on("python builtins", name)
                     && (!self.loose || calm(name) || own_word(name))
             }
             name if on("python called", name) => root.is_none(),
