@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 /// is 2 questions and no refusal for `minimal`, `open-source` and `internal`. `client-engagement` asks before every
 /// write and always will.
 const BOUNDS: [(&str, usize, usize); 4] =
-    [("minimal", 7, 3), ("open-source", 7, 4), ("internal", 7, 4), ("client-engagement", 74, 16)];
+    [("minimal", 4, 1), ("open-source", 4, 1), ("internal", 4, 1), ("client-engagement", 72, 12)];
 
 /// How much a day is at least.
 const CALLS_AT_LEAST: usize = 450;

@@ -273,6 +273,24 @@ fn broad(act: &Act, folders: &[String], bases: Bases<'_>) -> bool {
 /// Follows `cd`: every folder the line may be in from here on.
 fn change_folder(command: &Simple, folders: &mut Vec<String>, bases: Bases<'_>) -> Result<(), &'static str> {
     let options = ["--", "-P", "-L", "-e", "-@"];
+    if command.words.iter().any(|w| w.text == shell::TOP) {
+        // Any folder above may be the repository's, up to the home.
+        for from in folders.clone() {
+            let mut at = from.as_str();
+            while let Some((above, _)) = at.rsplit_once('/').filter(|_| Some(at) != bases.home) {
+                let above = if above.is_empty() { "/" } else { above };
+                if !folders.iter().any(|f| f == above) {
+                    folders.push(above.to_owned());
+                }
+                at = above.trim_end_matches('/');
+            }
+        }
+        return if folders.len() > MAX_FOLDERS {
+            Err("more changes of folder than are followed")
+        } else {
+            Ok(())
+        };
+    }
     let target = match command.words.iter().skip(1).find(|w| !options.contains(&w.text.as_str())) {
         None => bases.home.ok_or("a change to a home that is not known")?,
         // Back to where this line was before: that folder is among those that are followed.

@@ -68,10 +68,10 @@ fn own() -> Vec<Case> {
 }
 
 /// Lines with the part of the file that they stand in.
-fn developers() -> Vec<(String, String)> {
+fn developers(sample: &str) -> Vec<(String, String)> {
     let mut part = String::new();
     let mut out = Vec::new();
-    for line in include_str!("developers.txt").lines().filter(|l| !l.is_empty()) {
+    for line in sample.lines().filter(|l| !l.is_empty()) {
         match line.strip_prefix("# ") {
             Some(head) => part = head.strip_prefix("from ").unwrap_or(&part).to_owned(),
             None => out.push((part.clone(), line.replace('⏎', "\n"))),
@@ -178,10 +178,23 @@ fn wrappers_hide_nothing() {
 }
 
 /// What developers wrote down: how much of it a person is asked about, by reason.
+///
+/// Programs that nobody here knows, variables of an environment that is not there, and git's rare commands are in the
+/// samples and are asked about by design: bounds that a worse reader or a poorer table would break.
 #[test]
 fn developers_are_left_alone() {
+    asked_about(include_str!("developers.txt"), 4.0);
+}
+
+/// The same with a sample that nobody worked on.
+#[test]
+fn developers_of_a_fresh_sample_are_left_alone() {
+    asked_about(include_str!("developers_fresh.txt"), 8.0);
+}
+
+fn asked_about(sample: &str, bound: f64) {
     let judge = Judge::new();
-    let lines = developers();
+    let lines = developers(sample);
     let mut classes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut parts: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for (part, line) in &lines {
@@ -216,9 +229,19 @@ fn developers_are_left_alone() {
             println!("         {}", line.replace('\n', "⏎"));
         }
     }
-    // Programs that nobody here knows, variables of an environment that is not there, and git's rare commands are in the
-    // sample and are asked about by design: a bound that a worse reader or a poorer table would break.
-    assert!(percent(opaque) <= 10.0, "{:.1} % of ordinary lines are not understood", percent(opaque));
+    assert!(percent(opaque) <= bound, "{:.1} % of ordinary lines are not understood", percent(opaque));
+}
+
+/// What is said of the lines of a file: for trying out. `COUNTERSIGN_ORACLE_LINES` names it.
+#[test]
+#[ignore = "judges the lines of a file that a variable names"]
+fn say() {
+    let judge = Judge::new();
+    let file = std::env::var("COUNTERSIGN_ORACLE_LINES").unwrap();
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let said = judge.says(&line.replace('⏎', "\n"));
+        println!("{} {line}    [{}]", if said.allowed { '+' } else { '-' }, said.why);
+    }
 }
 
 /// The oracle itself: nothing dangerous happens behind an allow.

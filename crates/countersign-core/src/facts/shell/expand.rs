@@ -2,7 +2,7 @@
 
 use super::script::Raw;
 use super::word::Part;
-use super::{UNKNOWN, Word};
+use super::{TOP, UNKNOWN, Word};
 
 /// Most words that one word may become.
 pub(super) const MAX_WORDS: usize = 64;
@@ -18,6 +18,8 @@ pub(super) enum Known {
     Home,
     /// The folder the line is in.
     Here,
+    /// The folder of the repository that the line is in.
+    Top,
     /// Not known.
     Nothing,
 }
@@ -37,6 +39,8 @@ pub(super) enum Bit {
     Unknown,
     /// The home folder's or this folder's name.
     Folder(&'static str),
+    /// The name of the repository's folder.
+    Top,
 }
 
 /// The pieces of a value.
@@ -53,6 +57,7 @@ pub(super) fn bits(known: &Known, quoted: bool, out: &mut Vec<Bit>) {
         Known::Match(text) => out.extend(text.chars().map(Bit::Match)),
         Known::Home => out.push(Bit::Folder("~")),
         Known::Here => out.push(Bit::Folder(".")),
+        Known::Top => out.push(Bit::Top),
         Known::Nothing => out.push(Bit::Unknown),
     }
 }
@@ -82,6 +87,9 @@ fn word(field: &[Bit], assigned: bool) -> Result<Word, (Word, &'static str)> {
     let mut doubt = None;
     let closes = field.contains(&Bit::Char(']', true));
     let field: Vec<&Bit> = field.iter().filter(|b| **b != Bit::Quote).collect();
+    if field == [&Bit::Top] {
+        return Ok(Word { text: TOP.to_owned(), live: false, unknown: true });
+    }
     for (at, bit) in field.iter().enumerate() {
         let begins = word.text.is_empty() || (assigned && word.text.ends_with([':', '=']));
         // Whether a folder's name ends here.
@@ -121,7 +129,7 @@ fn word(field: &[Bit], assigned: bool) -> Result<Word, (Word, &'static str)> {
                 word.live |= *name == "~";
                 word.text.push_str(name);
             }
-            Bit::Unknown | Bit::Folder(_) => {
+            Bit::Unknown | Bit::Folder(_) | Bit::Top => {
                 word.unknown = true;
                 if !word.text.ends_with(UNKNOWN) {
                     word.text.push(UNKNOWN);

@@ -141,6 +141,67 @@ const SETTINGS: &[&str] = &[
     "blame.date",
     "apply.whitespace",
     "format.pretty",
+    "rebase.updaterefs",
+    "rebase.stat",
+    "merge.stat",
+    "diff.context",
+    "diff.interhunkcontext",
+    "diff.wserrorhighlight",
+    "diff.submodule",
+    "diff.relative",
+    "diff.colormovedws",
+    "log.abbrevcommit",
+    "log.follow",
+    "log.mailmap",
+    "grep.linenumber",
+    "grep.column",
+    "grep.extendedregexp",
+    "grep.patterntype",
+    "stash.showpatch",
+    "status.short",
+    "status.branch",
+    "status.submodulesummary",
+    "pull.twohead",
+    "push.gpgsign",
+    "commit.cleanup",
+    "commit.status",
+    "fetch.parallel",
+    "fetch.output",
+    "fetch.recursesubmodules",
+    "push.recursesubmodules",
+    "merge.renames",
+    "merge.log",
+    "merge.branchdesc",
+    "rerere.autoupdate",
+    "core.whitespace",
+    "core.precomposeunicode",
+    "core.untrackedcache",
+    "core.checkstat",
+    "core.trustctime",
+    "core.logallrefupdates",
+    "core.warnambiguousrefs",
+    "branch.autosetupmerge",
+    "worktree.guessremote",
+    "checkout.guess",
+    "checkout.defaultremote",
+    "index.version",
+    "index.threads",
+    "pack.threads",
+    "protocol.version",
+    "versionsort.suffix",
+    "i18n.commitencoding",
+    "i18n.logoutputencoding",
+    "format.signoff",
+    "format.numbered",
+    "format.coverletter",
+    "format.thread",
+    "format.subjectprefix",
+    "blame.coloring",
+    "blame.showemail",
+    "blame.markignoredlines",
+    "blame.markunblamablelines",
+    "submodule.fetchjobs",
+    "gui.encoding",
     "http.lowspeedlimit",
     "http.lowspeedtime",
     "core.fileMode",
@@ -154,7 +215,10 @@ const SETTINGS: &[&str] = &[
 /// Whether setting a key changes no more than how git shows and joins things.
 fn harmless(key: &str) -> bool {
     let key = key.to_lowercase();
-    SETTINGS.contains(&key.as_str()) || key.starts_with("advice.") || key.starts_with("color.")
+    // A trailer's command would run; its other keys say where and how it is written.
+    let trailer = key.starts_with("trailer.")
+        && [".key", ".where", ".ifexists", ".ifmissing", ".separators"].iter().any(|end| key.ends_with(end));
+    SETTINGS.contains(&key.as_str()) || key.starts_with("advice.") || key.starts_with("color.") || trailer
 }
 
 const WHY: &str = "a git command that can run others, or is not known";
@@ -218,7 +282,14 @@ pub(super) fn act(command: &Simple) -> Act {
         "add" | "stage" if act.has(&["-f", "--force"]) && (whole || act.has(&["-A", "--all"])) => {
             act.doubt(WHY)
         }
-        "symbolic-ref" if words.len() > 1 || act.has(&["-d", "--delete"]) => act.doubt(WHY),
+        // What a remote's own HEAD is, is remembered; HEAD itself would change the branch.
+        "symbolic-ref" if act.has(&["-d", "--delete"]) => act.doubt(WHY),
+        "symbolic-ref" if words.len() > 1 => {
+            let remote = |t: &&str| t.starts_with("refs/remotes/") && !t.contains("..");
+            if words.len() > 2 || !words.iter().all(remote) {
+                act.doubt(WHY);
+            }
+        }
         "clean" => {
             let forced = act.has(&["-f", "--force"]) || act.has(&["-i"]);
             let shows = act.has(&["-n", "--dry-run"]);
@@ -260,8 +331,12 @@ pub(super) fn act(command: &Simple) -> Act {
                 }
             }
         }
-        // Settings, and scripts that are run for each commit.
-        "rebase" if act.has(&["-x", "--exec", "-i", "--interactive", "--edit-todo"]) => act.doubt(WHY),
+        // Scripts that are run for each commit, and a list that an editor may write anything into.
+        "rebase" if act.has(&["-x", "--exec", "--edit-todo"]) => act.doubt(WHY),
+        // Commits are joined, reordered and dropped; the list is what git writes, or what an editor of the user's makes.
+        "rebase" if act.has(&["-i", "--interactive"]) => {
+            act.effects.insert("git_history_rewrite");
+        }
         "worktree" if act.has(&["-B"]) => {
             act.effects.insert("git_discard");
         }

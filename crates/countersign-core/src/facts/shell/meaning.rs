@@ -103,6 +103,8 @@ const PROGRAMS: &[&str] = &[
     "RUSTFMT",
     "RUSTFLAGS",
     "RUSTDOCFLAGS",
+    "MIRIFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
     "RUSTC_WRAPPER",
     "RUSTC_WORKSPACE_WRAPPER",
     "GOFLAGS",
@@ -235,6 +237,31 @@ const HARMLESS: &[&str] = &[
     "npm_config_loglevel",
     "npm_config_yes",
     "PERL_BADLANG",
+    "PYTHONNOUSERSITE",
+    "PYTHONSAFEPATH",
+    "PYTHONDEVMODE",
+    "PYTHONTRACEMALLOC",
+    "PYTHONASYNCIODEBUG",
+    "UV_FROZEN",
+    "UV_LOCKED",
+    "UV_OFFLINE",
+    "UV_NO_SYNC",
+    "UV_NO_CACHE",
+    "PIP_NO_CACHE_DIR",
+    "PIP_QUIET",
+    "npm_config_audit",
+    "npm_config_fund",
+    "npm_config_progress",
+    "npm_config_offline",
+    "npm_config_update_notifier",
+    "npm_config_ignore_scripts",
+    "YARN_ENABLE_PROGRESS_BARS",
+    "YARN_ENABLE_TELEMETRY",
+    "YARN_ENABLE_IMMUTABLE_INSTALLS",
+    "CARGO_REGISTRIES_CRATES_IO_PROTOCOL",
+    "BUNDLE_JOBS",
+    "BUNDLE_RETRY",
+    "BUNDLE_FROZEN",
 ];
 
 /// Variables that name a program, with the programs that only show what they are given.
@@ -249,21 +276,102 @@ const SHOWING: &[&str] = &[
     "KUBE_EDITOR",
 ];
 
+/// Options of rustc by which lints, conditions and the shape of the code are chosen, and no program or file: with a value
+/// attached or behind it.
+const RUSTC: &[&str] =
+    &["-D", "-A", "-W", "-F", "--cfg", "--check-cfg", "--deny", "--allow", "--warn", "--forbid"];
+/// What `-C` may be given.
+const RUSTC_CODE: &[&str] = &[
+    "target-cpu",
+    "target-feature",
+    "opt-level",
+    "debuginfo",
+    "instrument-coverage",
+    "lto",
+    "codegen-units",
+    "panic",
+    "debug-assertions",
+    "overflow-checks",
+    "strip",
+    "force-frame-pointers",
+    "embed-bitcode",
+    "symbol-mangling-version",
+    "relocation-model",
+    "incremental=no",
+    "split-debuginfo",
+    "prefer-dynamic",
+    "force-unwind-tables",
+];
+/// What `-Z` may be given.
+const RUSTC_UNSTABLE: &[&str] = &[
+    "sanitizer",
+    "randomize-layout",
+    "minimal-versions",
+    "share-generics",
+    "threads",
+    "macro-backtrace",
+    "unstable-options",
+    "miri-disable-isolation",
+    "mutable-noalias",
+    "sanitizer-memory-track-origins",
+];
+
+/// Whether flags for rustc choose nothing that runs or is linked.
+fn mild_rustc(flags: &str) -> bool {
+    let mut words = flags.split_whitespace();
+    while let Some(word) = words.next() {
+        let (list, value) = if let Some(rest) = word.strip_prefix("-C").or(word.strip_prefix("--codegen")) {
+            (RUSTC_CODE, rest)
+        } else if let Some(rest) = word.strip_prefix("-Z") {
+            (RUSTC_UNSTABLE, rest)
+        } else {
+            // The name of a lint or condition may stand apart, and text in quotes is one word to nobody here.
+            let name = word.split('=').next().unwrap_or_default();
+            let option = RUSTC.iter().any(|o| name == *o || (o.len() == 2 && name.starts_with(o)));
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_:=\"-".contains(c);
+            let misplaced = !option && word.starts_with('-');
+            if misplaced || !word.chars().all(plain) {
+                return false;
+            }
+            continue;
+        };
+        let value = match value.trim_start_matches('=') {
+            "" => words.next().unwrap_or_default(),
+            value => value,
+        };
+        let name = value.split('=').next().unwrap_or_default();
+        let path = value.contains(['/', '\\']);
+        // Miri's own, but for those by which it loads a library.
+        let miri = name.starts_with("miri-") && !name.contains("lib") && !name.contains("extern");
+        if miri && !path {
+            continue;
+        }
+        if path || !(list.contains(&name) || list.contains(&value)) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Why setting a variable makes a line opaque.
 pub(super) fn changed(name: &str, value: &Word) -> Option<&'static str> {
-    // Lints and conditions choose no program.
-    let mild = |token: &str| {
-        ["-D", "-A", "-W", "--cfg"].iter().any(|o| token.starts_with(o))
-            || token.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
-    };
-    if matches!(name, "RUSTFLAGS" | "RUSTDOCFLAGS")
-        && !value.unknown
-        && value.text.split_whitespace().all(mild)
+    if matches!(name, "RUSTFLAGS" | "RUSTDOCFLAGS" | "MIRIFLAGS") && !value.unknown && mild_rustc(&value.text)
     {
         return None;
     }
+    // A toolchain and a target by name; a path would be one of somebody's own.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let named = !value.unknown && !value.live && value.text.chars().all(plain);
+    let official = ["stable", "beta", "nightly", "1."].iter().any(|n| value.text.starts_with(n));
+    match name {
+        "RUSTUP_TOOLCHAIN" if named && official => return None,
+        "CARGO_BUILD_TARGET" if named && !value.text.ends_with(".json") => return None,
+        _ => {}
+    }
     const WHY: Option<&str> = Some("an assignment that changes what names or programs mean");
-    if HARMLESS.contains(&name) {
+    // Who somebody is to a service changes no command.
+    let proves = ["_API_KEY", "_TOKEN"].iter().any(|end| name.ends_with(end));
+    if HARMLESS.contains(&name) || (proves && !name.starts_with("COUNTERSIGN_")) {
         // A file that is traced into is written.
         return if name.starts_with("GIT_TRACE") && value.text.contains('/') { WHY } else { None };
     }

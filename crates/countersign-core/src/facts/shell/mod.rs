@@ -65,6 +65,9 @@ pub struct Word {
 /// Stands in a word's text for a part that is not known. No line may hold it: it cannot be typed into a name by mistake.
 pub const UNKNOWN: char = '\u{fffc}';
 
+/// The text of a word that is the folder of the repository and nothing else: somewhere above the line's own folder.
+pub(crate) const TOP: &str = "\u{fffc}repository";
+
 impl Word {
     /// The word as a shell would have to be given it.
     fn written(&self) -> String {
@@ -220,7 +223,10 @@ impl ShellFacts {
         for (place, (command, act)) in facts.commands.iter().zip(&acts).enumerate() {
             let through = found.through.contains(&place);
             let found = act.unknown_reads && finds_names(&facts.commands, command);
-            if !(through || found) {
+            // What `find` hands on begins with the folder it was given.
+            let derived = command.program() == "rm"
+                && command.run_by.and_then(|at| facts.commands.get(at)).is_some_and(effects::only_derived);
+            if !(through || found || derived) {
                 facts.opaque = facts.opaque.or(act.unread);
             }
             if let Some(git) = git::parts(command).filter(|g| g.sub == "push") {

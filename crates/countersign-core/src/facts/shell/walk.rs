@@ -376,7 +376,9 @@ impl Walk {
             }
         }
         let fresh = call.words.iter().flatten().any(|p| matches!(p, Part::Pipe(_)));
+        // Of a text and a file the last is the input, and the readers do not keep their order.
         let text = self.redirect(&call.redirects, &mut simple, scope, context);
+        let text = text.filter(|_| !simple.fed || simple.reads.is_empty());
         self.fresh = fresh;
         let input = match text {
             Some(text) => Some(text),
@@ -709,6 +711,14 @@ impl Walk {
                 scope.positional = None;
                 true
             }
+            // A script that is read here may set anything.
+            "source" | "." => {
+                scope.variables.values_mut().for_each(|v| *v = Known::Nothing);
+                let moved = ["HOME", "PWD"].map(|name| (name.to_owned(), Known::Nothing));
+                scope.variables.extend(moved);
+                scope.positional = None;
+                false
+            }
             ":" | "exit" | "return" | "break" | "continue" | "wait" => true,
             _ => false,
         }
@@ -871,7 +881,7 @@ impl Walk {
         let plain = |known: &Known| match known {
             Known::Text(text) => text.chars().all(|c| c.is_ascii_alphanumeric() || "_+-*/% ".contains(c)),
             Known::Nothing => true,
-            Known::Match(_) | Known::Home | Known::Here => false,
+            Known::Match(_) | Known::Home | Known::Here | Known::Top => false,
         };
         for part in raw {
             if let Part::Quoted(text) | Part::Bare(text) = part {
@@ -999,8 +1009,11 @@ impl Walk {
         let output = self.run(script, scope, context);
         let alone = output.last.and_then(|at| self.found.commands.get(at));
         let here = alone.is_some_and(|c| c.words.len() == 1 && c.program() == "pwd" && c.writes.is_empty());
+        let shadowed = self.functions.contains_key("git") || self.aliases.contains("git");
+        let top = script.trim().trim_end_matches("2>/dev/null").trim_end() == "git rev-parse --show-toplevel";
         match output.text {
             Some(text) => Known::Text(text.trim_end_matches('\n').to_owned()),
+            None if top && !shadowed => Known::Top,
             None if here && script.trim() == "pwd" => Known::Here,
             None => Known::Nothing,
         }

@@ -3,6 +3,8 @@
 //! A wrapper is understood when all its options are known; otherwise what it runs is still found, and the line is opaque.
 //! What a program makes of its own files (`npx`, `make`, a script) is not looked for here.
 
+mod project;
+
 use super::{Simple, UNKNOWN, Word, code, programs};
 
 /// Something that a wrapper runs.
@@ -154,6 +156,9 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
     if let Some(shape) = SHAPES.iter().find(|s| s.name == program) {
         return shaped(shape, args, input);
     }
+    if let Some(found) = project::read(program, args, input) {
+        return found;
+    }
     match program {
         "eval" => {
             Reading { inner: vec![script(joined(args), Place::Here)], understood: true, ..Reading::default() }
@@ -163,6 +168,10 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
             Some(Some(text)) => {
                 let text = Word { text, ..Word::default() };
                 Reading { inner: vec![script(text, Place::Here)], understood: true, ..Reading::default() }
+            }
+            // Like a script that is run; what follows sees what it sets, and is the project's doing as well.
+            None if matches!(args, [file] if project::activates(file)) => {
+                Reading { understood: true, ..Reading::default() }
             }
             _ => Reading { opaque: Some(CODE), ..Reading::default() },
         },
@@ -176,7 +185,7 @@ fn named(simple: &Simple, input: Option<&Word>, piped: impl Fn(&str) -> Option<O
         "ssh" | "mosh" | "rsh" => remote(args),
         "docker" | "podman" | "nerdctl" | "kubectl" | "oc" | "lxc" | "docker-compose" => container(args),
         "git" => git(args),
-        _ => match code::read(simple) {
+        _ => match code::read(simple, input) {
             Some(found) => found,
             None => mentioned(program, args),
         },
@@ -654,10 +663,15 @@ fn git(args: &[Word]) -> Reading {
                     args.iter().skip(at + 1).filter(|w| w.text != "--recursive").cloned().collect();
                 reading.inner.push(script(joined(&rest), Place::Elsewhere));
             }
-            "run" if args.first().is_some_and(|w| w.text == "bisect") => {
-                reading.inner.push(words(args.get(2..).unwrap_or_default(), Place::Elsewhere));
-            }
             _ => {}
+        }
+    }
+    // Wherever it stands: options of git's own may come before it.
+    let run = args.windows(2).position(|p| matches!(p, [a, b] if a.text == "bisect" && b.text == "run"));
+    if let Some(at) = run {
+        match args.get(at + 2..).filter(|rest| !rest.is_empty()) {
+            Some(rest) => reading.inner.push(words(rest, Place::Elsewhere)),
+            None => reading.opaque = Some(CODE),
         }
     }
     reading

@@ -413,7 +413,7 @@ fn classes_and_their_twins() {
         (
             Soft,
             "delete_found",
-            &["find . -name '*.o' -delete", "ls | xargs rm", "truncate -s 0 *.log"],
+            &["find . -name '*.log' -delete", "ls | xargs rm", "truncate -s 0 *.log"],
             &["find . -name '*.o'", "rm a.o"],
         ),
         (Soft, "delete_outside", &["rm -rf ~/Documents/x", "cd ~ && rm -r x"], &["rm -r x", "rm ~/x.txt"]),

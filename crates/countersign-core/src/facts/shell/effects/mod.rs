@@ -10,6 +10,8 @@ mod remove;
 pub(super) mod secrets;
 mod sql;
 
+pub(super) use remove::only_derived;
+
 use super::programs::{Act, Role};
 use super::{ShellFacts, Simple, UNKNOWN, git};
 
@@ -241,7 +243,20 @@ fn installs(act: &Act, facts: &mut ShellFacts) {
             || t.ends_with(".tar.gz")
     };
     let named = act.operands().any(|a| !local(&a.text));
-    if act.effects.contains("dependency_install") || (by_name.contains(&name) && named) {
+    // Newer versions of what a project lists are as new as a package that it did not list.
+    let renews = [
+        "npm update",
+        "npm up",
+        "npm upgrade",
+        "pnpm update",
+        "pnpm up",
+        "yarn upgrade",
+        "yarn up",
+        "bun update",
+    ]
+    .contains(&name)
+        && !act.has(&["--dry-run"]);
+    if renews || act.effects.contains("dependency_install") || (by_name.contains(&name) && named) {
         facts.effects.insert("dependency_install");
     }
 }
@@ -307,5 +322,5 @@ fn bomb(line: &str) -> bool {
 /// Whether a text is nothing but something unknown, or that and what stands for all below it.
 fn bare_unknown(text: &str) -> bool {
     let rest = text.trim_end_matches(['*', '/', '.']);
-    text.contains(UNKNOWN) && rest.chars().all(|c| c == UNKNOWN || c == '/')
+    rest == super::TOP || text.contains(UNKNOWN) && rest.chars().all(|c| c == UNKNOWN || c == '/')
 }

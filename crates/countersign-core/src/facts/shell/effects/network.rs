@@ -1,7 +1,7 @@
 //! Hosts that a line talks to, what it sends them, and downloads that are run.
 
 use super::super::programs::{Act, Role};
-use super::super::{ShellFacts, Simple, UNKNOWN};
+use super::super::{ShellFacts, Simple, UNKNOWN, code};
 use super::{Line, secrets};
 
 /// Programs whose words reach another machine.
@@ -221,7 +221,7 @@ fn runs_download(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut Shell
     }
     let fetches =
         |c: &Simple| matches!(c.program(), "curl" | "wget" | "http" | "https" | "xh" | "fetch" | "aria2c");
-    if act.name.starts_with("python-m ") {
+    if act.name.starts_with("python-m ") || code::takes_data(command) {
         return;
     }
     let piped = line.sources(command).iter().any(|(c, _)| fetches(c));

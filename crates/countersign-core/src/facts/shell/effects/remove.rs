@@ -1,7 +1,7 @@
 //! Deletion that takes too much: roots, homes, disks, whole projects.
 
 use super::super::programs::{Act, Role};
-use super::super::{ShellFacts, Simple};
+use super::super::{ShellFacts, Simple, UNKNOWN};
 use super::{Line, bare_unknown};
 
 /// Folders of a system, and the folders that hold them.
@@ -185,6 +185,9 @@ fn away(act: &Act) -> bool {
 
 fn removes(line: &Line<'_>, command: &Simple, act: &Act, facts: &mut ShellFacts) {
     let deep = recursive(act) || act.name == "rimraf";
+    if line.runner(command).is_some_and(only_derived) {
+        return;
+    }
     let lister = line
         .runner(command)
         .is_some_and(|c| matches!(c.program(), "find" | "xargs" | "fd" | "fdfind" | "parallel"));
@@ -220,13 +223,92 @@ fn scratch(path: &str) -> bool {
     })
 }
 
+/// Names that only files have which a build, a test or a merge makes again.
+const DERIVED: &[&str] = &[
+    "*.pyc",
+    "*.pyo",
+    "*.py[co]",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    "*.egg-info",
+    "*.o",
+    "*.obj",
+    "*.class",
+    "*.gcda",
+    "*.gcno",
+    "*.profraw",
+    "*.tsbuildinfo",
+    "*.orig",
+    "*.rej",
+    "*~",
+    "*.swp",
+    ".DS_Store",
+];
+
+/// Whether `find` takes away nothing but files with such names, below a folder of this one: no other test is joined by
+/// "or", none is turned around, and the name stands before what removes.
+pub(in super::super) fn only_derived(find: &Simple) -> bool {
+    if find.program() != "find" {
+        return false;
+    }
+    let words: Vec<&str> = find.args().collect();
+    let paths = words.iter().take_while(|w| !w.starts_with(['-', '(', '!'])).count();
+    let (folders, mut rest) = words.split_at(paths);
+    let below = |f: &&str| {
+        !f.starts_with(['/', '~', '$'])
+            && !f.split('/').any(|part| part == "..")
+            && !f.contains(['*', '?', '[', UNKNOWN])
+    };
+    let mut named = false;
+    let mut removes = false;
+    loop {
+        rest = match rest {
+            [] => break,
+            ["-type", "f" | "d" | "l", more @ ..] | ["-print", more @ ..] => more,
+            ["-maxdepth" | "-mindepth", _, more @ ..] | ["-depth", more @ ..] => more,
+            ["-prune", more @ ..] if named => more,
+            ["-name" | "-iname", name, more @ ..] if DERIVED.contains(name) => {
+                named = true;
+                more
+            }
+            ["(", "-name", first, more @ ..] if DERIVED.contains(first) => {
+                let mut more = more;
+                while let ["-o" | "-or", "-name", next, behind @ ..] = more {
+                    if !DERIVED.contains(next) {
+                        return false;
+                    }
+                    more = behind;
+                }
+                let [")", behind @ ..] = more else { return false };
+                named = true;
+                behind
+            }
+            ["-delete", more @ ..] if named => {
+                removes = true;
+                more
+            }
+            ["-exec", "rm", "-f" | "-rf" | "-r" | "-fr", "{}", ";" | "+", more @ ..]
+            | ["-exec", "rm", "{}", ";" | "+", more @ ..]
+                if named =>
+            {
+                removes = true;
+                more
+            }
+            _ => return false,
+        };
+    }
+    removes && !folders.is_empty() && folders.iter().all(below)
+}
+
 /// `find` that deletes: all it meets, or what has a name.
 fn finds(line: &Line<'_>, at: usize, act: &Act, facts: &mut ShellFacts) {
     let removes = line
         .commands
         .iter()
         .any(|c| c.run_by == Some(at) && matches!(c.program(), "rm" | "shred" | "unlink" | "srm"));
-    if !act.has(&["-delete"]) && !removes {
+    if (!act.has(&["-delete"]) && !removes) || line.commands.get(at).is_some_and(only_derived) {
         return;
     }
     let chosen = act.has(&[

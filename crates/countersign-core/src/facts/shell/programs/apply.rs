@@ -1,7 +1,7 @@
 //! What a table's entry says of one command: which of its words are options, which role each other word has, and what
 //! makes the command unread. Programs whose words need more than a table are finished in `special`.
 
-use super::super::{UNKNOWN, Word};
+use super::super::{TOP, UNKNOWN, Word};
 use super::table::{self, Opt, Role, Spec};
 use std::collections::BTreeSet;
 
@@ -107,8 +107,8 @@ fn walk(spec: &Spec, words: &[Word], act: &mut Act, depth: usize) {
             take.option(word);
             continue;
         }
-        let option_like =
-            (word.unknown && text.starts_with(UNKNOWN)) || (word.live && text.starts_with(['[', '?']));
+        let option_like = (word.unknown && text.starts_with(UNKNOWN) && text != TOP)
+            || (word.live && text.starts_with(['[', '?']));
         if !ended && option_like && !spec.any && !spec.free {
             act.doubt(MAYBE);
         }
@@ -252,9 +252,12 @@ impl Take<'_> {
         if self.spec.open {
             // Options of that kind take a command.
             let lower = word.text.to_lowercase();
-            if ["exec", "cmd", "command", "success", "failure", "shell", "spawn", "options"]
-                .iter()
-                .any(|n| lower.contains(n))
+            if [
+                "exec", "cmd", "command", "success", "failure", "shell", "spawn", "options", "hook", "pager",
+                "wrapper", "eval", "runtool", "onpass", "onfail", "teardown",
+            ]
+            .iter()
+            .any(|n| lower.contains(n))
             {
                 self.act.doubt(OPTION);
             }
@@ -284,6 +287,8 @@ pub(super) fn settle(act: &mut Act) {
             Role::Code => act.doubt("code that is not read"),
             Role::Text | Role::Url | Role::Look => {}
             Role::Read | Role::Tree if unknown => reads = true,
+            // Where that is, is followed with the other changes of folder.
+            Role::Folder if text == TOP && matches!(act.name.as_str(), "cd" | "pushd") => {}
             _ if unknown => act.doubt(WORD),
             // A file of such a name is an option to whatever finds it by a pattern.
             Role::Write | Role::Make

@@ -72,6 +72,16 @@ pub(super) fn finish(mut act: Act) -> Act {
         {
             act.doubt("a goal that runs programs");
         }
+        // Commands of cargo's own that these hand on to it.
+        "cargo" if ["publish", "install", "yank", "owner", "login", "release"]
+            .iter()
+            .any(|sub| act.operands().any(|a| a.text == *sub))
+            && ["hack", "ndk", "zigbuild", "careful", "llvm-cov", "minimal-versions", "chef", "leptos"]
+                .iter()
+                .any(|name| act.name == format!("cargo {name}")) =>
+        {
+            act.doubt("another program among its words");
+        }
         "go"
             // A version behind a name is fetched.
             if matches!(act.name.as_str(), "go run" | "go install")

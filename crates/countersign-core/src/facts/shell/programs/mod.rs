@@ -6,11 +6,13 @@
 
 mod apply;
 mod finish;
+mod runner;
 mod sed;
 mod special;
 mod table;
 
 pub(crate) use apply::{Act, Arg};
+pub(super) use runner::behind;
 pub(crate) use table::Role;
 
 use super::{Simple, git};
@@ -22,10 +24,6 @@ pub(crate) fn only_reads(program: &str) -> bool {
 
 /// A command as its program understands it.
 pub(crate) fn act(command: &Simple) -> Act {
-    act_of(command, 0)
-}
-
-fn act_of(command: &Simple, depth: usize) -> Act {
     let Some(first) = command.words.first() else { return Act::default() };
     let program = command.program();
     let words = command.words.get(1..).unwrap_or_default();
@@ -55,7 +53,7 @@ fn act_of(command: &Simple, depth: usize) -> Act {
         || (tools.contains(&folder) && table::has(program))
         || matches!(first.text.as_str(), "./gradlew" | "./mvnw")
     {
-        special::act(program, command, depth)
+        special::act(program, command)
     } else {
         let mut act = special::own(program, words);
         // A file of the project's own is run like any script.

@@ -4,6 +4,7 @@
 use super::super::{Simple, UNKNOWN, Word};
 use super::apply::{Act, Arg, apply};
 use super::finish::finish;
+use super::runner;
 use super::table::{self, Role};
 
 /// Programs that run the code they are given.
@@ -38,61 +39,6 @@ pub(super) const INTERPRETERS: &[&str] = &[
     "ts-node",
 ];
 
-/// Programs that run another one in the environment of a project: the name, sub-commands before the program, and options
-/// of theirs with a value.
-const RUNNERS: &[(&str, &[&str], &[&str])] = &[
-    ("npx", &[], &["-p", "--package"]),
-    ("bunx", &[], &[]),
-    ("pnpx", &[], &[]),
-    ("npm", &["exec"], &[]),
-    ("npm", &["x"], &[]),
-    ("pnpm", &["exec"], &[]),
-    ("pnpm", &["dlx"], &[]),
-    ("yarn", &["exec"], &[]),
-    ("yarn", &["dlx"], &[]),
-    ("bun", &["x"], &[]),
-    ("uv", &["run"], &["--with", "--extra", "--group", "--python", "-p", "--package"]),
-    ("uv", &["tool", "run"], &["--from"]),
-    ("uvx", &[], &["--from", "--with"]),
-    ("pipx", &["run"], &[]),
-    ("poetry", &["run"], &[]),
-    ("pdm", &["run"], &[]),
-    ("pipenv", &["run"], &[]),
-    ("hatch", &["run"], &[]),
-    ("rye", &["run"], &[]),
-    ("bundle", &["exec"], &[]),
-    ("rtx", &["exec"], &[]),
-    ("dotenv", &[], &[]),
-    ("composer", &["exec"], &[]),
-    ("winpty", &[], &[]),
-    ("xvfb-run", &[], &[]),
-    ("cross-env", &[], &[]),
-    ("ccache", &[], &[]),
-    ("c8", &[], NYC),
-    ("nyc", &[], NYC),
-    ("sccache", &[], &[]),
-    ("unbuffer", &[], &[]),
-];
-
-/// Options of coverage tools with a value of their own.
-const NYC: &[&str] = &[
-    "--exclude",
-    "--include",
-    "--reporter",
-    "--lines",
-    "--branches",
-    "--functions",
-    "--statements",
-    "-r",
-    "-x",
-    "-n",
-    "--temp-dir",
-    "--report-dir",
-    "--extension",
-    "--cwd",
-    "-e",
-];
-
 /// The interpreter or program behind a versioned name: `python3.12` is `python`.
 pub(super) fn family(program: &str) -> String {
     program.to_lowercase().trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-').to_owned()
@@ -101,10 +47,10 @@ pub(super) fn family(program: &str) -> String {
 pub(super) const CODE: &str = "an interpreter with code on its line or from its input";
 
 /// The act of a program behind its name; `fed` says that it gets a text or another's output as its input.
-pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
+pub(super) fn act(program: &str, command: &Simple) -> Act {
     let words = command.words.get(1..).unwrap_or_default();
-    if let Some(rest) = behind_runner(program, words) {
-        return run(program, rest, command, depth);
+    if let Some(rest) = runner::behind(program, words) {
+        return runner::act(program, rest, command);
     }
     let name = family(program);
     if program == "bun" && script(program, words) {
@@ -117,18 +63,10 @@ pub(super) fn act(program: &str, command: &Simple, depth: usize) -> Act {
         "find" => finish(apply(program, &predicates(words))),
         "dd" => dd(words),
         "tar" | "bsdtar" | "gtar" => tar(words),
-        "cargo" => toolchain(words),
+        "cargo" => finish(toolchain(words)),
         "yarn" if words.is_empty() => apply("yarn install", words),
-        "yarn" | "pnpm" | "bun" if script(program, words) => {
-            // What is no command of its own is a script of the project, or a program that the project brings.
-            let rest = words.get(1..).unwrap_or_default();
-            match words.first() {
-                Some(first) if table::has(&first.text) && !first.text.contains('.') => {
-                    run(program, Ok(words), command, depth)
-                }
-                _ => own(program, rest),
-            }
-        }
+        // What is no command of its own is a script of the project.
+        "yarn" | "pnpm" | "bun" if script(program, words) => own(program, words.get(1..).unwrap_or_default()),
         "docker" | "podman" if words.first().is_some_and(|w| w.text == "compose") => apply(program, words),
         "terraform" | "tofu" => {
             // `-chdir=d` stands in front of the sub-command.
@@ -148,7 +86,7 @@ fn arg(word: &Word, text: &str, role: Role) -> Arg {
     Arg { text: text.to_owned(), live: word.live, unknown, role, option: None }
 }
 
-fn all(name: &str, words: &[Word], role: Role, why: Option<&'static str>) -> Act {
+pub(super) fn all(name: &str, words: &[Word], role: Role, why: Option<&'static str>) -> Act {
     let args = words.iter().map(|w| arg(w, &w.text, role)).collect();
     Act { name: name.to_owned(), args, unread: why, ..Act::default() }
 }
@@ -158,98 +96,6 @@ pub(super) fn own(program: &str, words: &[Word]) -> Act {
     // A file that is named like an interpreter may be one.
     let why = INTERPRETERS.contains(&family(program).as_str()).then_some(CODE);
     all(program, words, Role::Any, why)
-}
-
-fn behind_runner<'a>(program: &str, words: &'a [Word]) -> Option<Result<&'a [Word], &'static str>> {
-    let fits = |(name, subs, _): &&(&str, &[&str], &[&str])| {
-        *name == program
-            && subs.iter().enumerate().all(|(at, sub)| words.get(at).is_some_and(|w| w.text == *sub))
-    };
-    let (_, subs, valued) = RUNNERS.iter().filter(fits).max_by_key(|(_, subs, _)| subs.len())?;
-    let mut at = subs.len();
-    const PLAIN: &[&str] = &[
-        "--",
-        "-y",
-        "--yes",
-        "--no",
-        "--no-install",
-        "--quiet",
-        "-q",
-        "--silent",
-        "--frozen",
-        "--locked",
-        "--no-sync",
-        "--offline",
-        "--dev",
-        "--bun",
-        "-s",
-    ];
-    while let Some(word) = words.get(at) {
-        match word.text.as_str() {
-            option if PLAIN.contains(&option) => at += 1,
-            option if valued.contains(&option) => at += 2,
-            option if matches!(program, "c8" | "nyc") && option.starts_with("--") && !word.unknown => at += 1,
-            option if option.starts_with('-') || word.unknown || word.live => {
-                return Some(Err("an option that is not known"));
-            }
-            setting if program == "cross-env" && setting.contains('=') => at += 1,
-            _ => break,
-        }
-    }
-    Some(words.get(at..).ok_or("a runner without a program"))
-}
-
-/// What a runner runs is judged like any command; a program that needs a reader of its own is not read here.
-fn run(program: &str, rest: Result<&[Word], &'static str>, command: &Simple, depth: usize) -> Act {
-    let words = command.words.get(1..).unwrap_or_default();
-    let doubt = |why| all(program, words, Role::Any, Some(why));
-    let (rest, first) = match rest {
-        Ok(rest) => match rest.split_first() {
-            Some((first, _)) => (rest, first),
-            None => return doubt("a runner without a program"),
-        },
-        Err(why) => return doubt(why),
-    };
-    let name = first.text.rsplit('/').next().unwrap_or_default();
-    let name = name.split('@').next().unwrap_or_default();
-    let shells = [
-        "sh",
-        "bash",
-        "dash",
-        "zsh",
-        "ksh",
-        "ash",
-        "fish",
-        "git",
-        "sudo",
-        "env",
-        "xargs",
-        "countersign",
-        "eval",
-        "find",
-        "rm",
-    ];
-    if depth > 2 || shells.contains(&name) || first.text.starts_with('/') {
-        return doubt("another program among its words");
-    }
-    let fetches = matches!(program, "npx" | "bunx" | "pnpx" | "uvx" | "pipx")
-        || words.first().is_some_and(|w| matches!(w.text.as_str(), "dlx" | "x" | "tool"));
-    let known = table::has(name) || INTERPRETERS.contains(&family(name).as_str());
-    if matches!(program, "c8" | "nyc") && matches!(name, "report" | "check-coverage" | "merge") {
-        return own(program, rest.get(1..).unwrap_or_default());
-    }
-    if !known {
-        let mut act = doubt("a program that is not known");
-        if fetches {
-            act.effects.insert("dependency_install");
-        }
-        return act;
-    }
-    let mut inner = Simple { words: rest.to_vec(), ..command.clone() };
-    if let Some(word) = inner.words.first_mut() {
-        word.text = name.to_owned();
-    }
-    super::act_of(&inner, depth + 1)
 }
 
 fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
@@ -328,7 +174,7 @@ fn interpreter(family: &str, words: &[Word], command: &Simple) -> Act {
 }
 
 /// Whether the first word of `yarn`, `pnpm` and `bun` is a script's name: none of theirs that are not on the table.
-fn script(program: &str, words: &[Word]) -> bool {
+pub(super) fn script(program: &str, words: &[Word]) -> bool {
     const OTHERS: &[&str] = &[
         "dlx",
         "exec",

@@ -118,9 +118,10 @@ pub(super) struct Spec {
     pub effects: Vec<&'static str>,
 }
 
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     include_str!("tables/files.txt"),
     include_str!("tables/dev.txt"),
+    include_str!("tables/tools.txt"),
     include_str!("tables/ops.txt"),
     include_str!("tables/git.txt"),
 ];
