@@ -43,6 +43,7 @@ fn bash(line: &str) -> ToolCall {
         tool: "Bash".to_owned(),
         args: Json::object([("command", Json::str(line))]),
         cwd: Some("/home/ana/shop".to_owned()),
+        joins: None,
         served: None,
     })
     .unwrap()

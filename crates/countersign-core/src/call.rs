@@ -82,6 +82,8 @@ pub struct CallParts {
     pub args: Json,
     /// Base of relative paths, absolute and with links resolved where it exists.
     pub cwd: Option<String>,
+    /// The hook's decision on this very call, which this one takes up.
+    pub joins: Option<CallId>,
     /// What the gateway knows beside, when the call goes to a server or comes from one.
     pub served: Option<Box<Served>>,
 }
@@ -105,8 +107,6 @@ pub struct Served {
     pub asked: Option<FromServer>,
     /// The message it came in: what is not judged of it goes on as it was written.
     pub wire: Option<Message>,
-    /// The hook's decision on this very call, which this one takes up.
-    pub joins: Option<CallId>,
 }
 
 /// What of a server a call means.
@@ -288,6 +288,7 @@ pub(crate) mod tests {
             tool: tool.into(),
             args: Json::parse(args.as_bytes(), Bounds::default()).unwrap(),
             cwd: Some("/home/ana/shop".into()),
+            joins: None,
             served: None,
         }
     }
@@ -327,7 +328,6 @@ pub(crate) mod tests {
             roles: Vec::new(),
             asked: None,
             wire: None,
-            joins: None,
         };
         let at = |surface, launch| with(&|p| p.served = Some(Box::new(served(surface, launch))));
         let pin = Surface::Tool(Some(Digest::of_bytes("t", b"1")));

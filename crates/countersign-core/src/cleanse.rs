@@ -21,7 +21,7 @@ mod show;
 mod views;
 
 pub use custom::{PatternError, Written, check as check_pattern};
-pub use exact::{Known, TooLarge};
+pub use exact::{Form, Known, Lately, MARKER, TooLarge, base64};
 pub use reply::{Cleansed, Reply, clean_message, clean_reply, redact_arguments};
 
 use custom::Custom;
@@ -48,6 +48,11 @@ impl Clean {
     /// A text of our own source, which needs no cleansing.
     pub fn fixed(text: &'static str) -> Clean {
         Clean(text.to_owned())
+    }
+
+    /// This text with another one on a line of its own behind it.
+    pub fn with(&self, other: &Clean) -> Clean {
+        Clean(format!("{}\n{}", self.0, other.0))
     }
 
     /// The first `max` characters; a cut text ends in `...` within that length.

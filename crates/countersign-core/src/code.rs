@@ -108,6 +108,50 @@ codes! {
     ServerError = "server_error",
     /// The server did not answer in time.
     ServerTimeout = "server_timeout",
+    /// No name of a secret or of a note.
+    InvalidKey = "invalid_key",
+    /// An address that is not https.
+    NonHttpsUrl = "non_https_url",
+    /// A field that must be there is not.
+    MissingRequiredField = "missing_required_field",
+    /// The secret is not bound to where it would go.
+    SecretNotBound = "secret_not_bound",
+    /// The secret may not stand there.
+    PlacementRefused = "placement_refused",
+    /// A header that carries no secret.
+    HeaderForbidden = "header_forbidden",
+    /// The secret cannot stand in a header.
+    SecretNotHeaderSafe = "secret_not_header_safe",
+    /// No such secret.
+    SecretNotFound = "secret_not_found",
+    /// Too many answers held the secret: a person is asked again.
+    SecretQuarantined = "secret_quarantined",
+    /// The vault does not open.
+    VaultUnavailable = "vault_unavailable",
+    /// The answer is longer than is taken.
+    ResponseTooLarge = "response_too_large",
+    /// The request could not be made, or had no answer.
+    RequestFailed = "request_failed",
+    /// No name of a store.
+    InvalidStoreName = "invalid_store_name",
+    /// No such note.
+    NotFound = "not_found",
+    /// This turn has read as much as it may.
+    BudgetExceeded = "budget_exceeded",
+    /// No mail is left for today.
+    RateLimitedLocal = "rate_limited_local",
+    /// An address that gets no mail from here.
+    RecipientDenied = "recipient_denied",
+    /// The key of the mail service cannot be had.
+    KeyUnavailable = "key_unavailable",
+    /// The mail service does not take the key.
+    AuthFailed = "auth_failed",
+    /// The mail service takes no more for now.
+    RateLimitedResend = "rate_limited_resend",
+    /// The mail is not one that can be sent.
+    ValidationError = "validation_error",
+    /// The mail service cannot be reached or fails.
+    ServiceDown = "service_down",
 }
 
 impl Code {

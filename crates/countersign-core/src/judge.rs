@@ -178,6 +178,12 @@ pub fn judge(
     if let Some(denied) = halted(&ledger.halt) {
         return denied;
     }
+    // J2: tools of the gate that this principal has not.
+    if let Rules::InForce(book) = rules
+        && let Some(denied) = floor::hidden(call, book.settings())
+    {
+        return denied;
+    }
     // J2, J3: the server and its tool; they have nothing to say of a client's own tools.
     if let Some(denied) = call.served().and_then(|served| untrusted(served, &ledger.trust)) {
         return denied;
@@ -192,8 +198,12 @@ pub fn judge(
         Ok(facts) => facts,
         Err(e) => return Judgement::refuse(e.code, Step::Input, clean_line(&e.why, 300)),
     };
-    // J5; J6 has no floor for a client's own tools
+    // J5
     if let Some(denied) = blocked(facts, book.settings(), ledger) {
+        return denied;
+    }
+    // J6
+    if let Some(denied) = floor::floor(call, facts, book.settings(), ledger) {
         return denied;
     }
     let decided = by_rules(call, facts, book, ledger);
@@ -203,6 +213,8 @@ pub fn judge(
         (Mode::Watch, Verdict::Deny(Code::LimitRate | Code::LimitConcurrency)) => decided,
         // No judgement was made that could be softened.
         (Mode::Watch, Verdict::Deny(code)) if code.is_fail_closed() => decided,
+        // Secrets and notes are a person's whatever the mode (vault.md 10.5).
+        (Mode::Watch, Verdict::RequireApproval(_)) if floor::exact_grant(facts).is_some() => decided,
         (Mode::Watch, Verdict::Deny(_) | Verdict::RequireApproval(_)) => watched(decided, book, ledger),
     }
 }
@@ -228,6 +240,9 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         Err(e) => return broken(&e, Step::Hard),
     };
     // J7
+    if let Some(denied) = floor::denied(call, facts, settings, ledger) {
+        return denied;
+    }
     match book.evaluate(RuleSet::Hard, &asked) {
         Err(e) => return broken(&e, Step::Hard),
         Ok(hits) if !hits.is_empty() => {
@@ -274,10 +289,11 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     let commands = facts.understood();
     let line = facts.shell.as_ref().map(|s| s.line.as_str()).unwrap_or_default();
     let shell = commands.as_deref().map(|commands| UnderstoodLine { line, commands });
-    let standing =
-        || settings.allow.iter().filter(|a| a.until.is_none_or(|until| ledger.now < until)).map(|a| &a.scope);
+    let principal = &call.parts().principal;
+    let standing = || settings.allow.iter().filter(|a| a.counts(principal, ledger.now)).map(|a| &a.scope);
     let given = || ledger.grants.iter().map(|g| &g.scope);
     if !each_time
+        && floor::exact_grant(facts).is_none()
         && let Some(scope) =
             given().chain(standing()).find(|s| s.covers(call.tool(), shell, &facts.write_forms()))
     {
@@ -296,6 +312,10 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         Err(e) => return broken(&e, Step::Soft),
         Ok(hits) => hits,
     };
+    if let Some(rule) = floor::denied_rule(call, &hits, settings, ledger) {
+        let why = format!("a `[[deny]]` entry of the configuration refuses what `{rule}` asks about");
+        return Judgement::refuse(Code::Hard, Step::Soft, clean_line(&why, 300)).rules(vec![rule.clone()]);
+    }
     if hits.is_empty() {
         return Judgement::new(Verdict::Allow, Step::Soft, Clean::fixed("permitted"));
     }
@@ -308,6 +328,9 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         if asks_each_time(id) {
             return false;
         }
+        if floor::BY_GRANT.contains(&id.as_str()) {
+            return floor::is_granted(call, facts, settings, ledger);
+        }
         let granted = ledger.grants.iter().any(|g| {
             // INVARIANT rule-scope: a rule scope lives as long as the rule's text.
             g.scope == Scope::Rule(id.clone()) && g.rule_digest == book.rule(id).map(|r| r.text_digest)
@@ -316,7 +339,10 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     };
     let enough = match settings.scope_match {
         ScopeMatch::All => left.iter().all(lifted),
-        ScopeMatch::Any => !each_time && left.iter().any(lifted),
+        ScopeMatch::Any => {
+            let stands = |id: &String| floor::BY_GRANT.contains(&id.as_str()) && !lifted(id);
+            !each_time && left.iter().any(lifted) && !left.iter().any(stands)
+        }
     };
     if enough {
         let reason = clean_line(&format!("Rules lifted by scope: {}", left.join(", ")), 300);
@@ -334,6 +360,11 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
     }
     // J14
     gate(call, facts, book, ledger, left)
+}
+
+/// Whether a request was opened for a use that only its own grant answers: wider answers are none.
+pub fn is_by_grant(rules: &[String]) -> bool {
+    rules.iter().any(|rule| floor::BY_GRANT.contains(&rule.as_str()))
 }
 
 /// Soft matches that no scope, rule scope or standing allow answers: a person decides each time, for this call (DECISIONS
@@ -555,6 +586,9 @@ fn gate(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger, left: 
 /// The narrowest standing scope that covers exactly this call. None where the line is not understood, and where the
 /// text holds a secret that must not be written into a configuration file.
 fn exact_scope(call: &ToolCall, facts: &Facts) -> Option<Scope> {
+    if facts.own.is_some() {
+        return floor::exact_grant(facts);
+    }
     let (text, scope) = match &facts.shell {
         Some(shell) if facts.understood().is_some() => {
             (shell.line.as_str(), Scope::exact_command(&shell.line))
@@ -579,5 +613,6 @@ fn told(what: &str, ids: &[String], book: &Rulebook) -> Clean {
     clean_line(&format!("{what}: {} ({})", ids.join(", "), summaries.join("; ")), 400)
 }
 
+mod floor;
 #[cfg(test)]
 mod tests;

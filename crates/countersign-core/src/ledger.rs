@@ -14,6 +14,7 @@ use crate::ids::{ApprovalId, CallId, GrantId, TaskId};
 use crate::principal::{Assurance, Client};
 use crate::task::TaskStatus;
 use crate::time::Timestamp;
+use crate::vault::binding::Binding;
 
 /// What to read for a call.
 #[derive(Clone, Debug)]
@@ -49,6 +50,15 @@ pub struct Trust {
     /// What the tool's listing says.
     pub tool: Option<Digest>,
     /// A tool of it changed, and nobody accepted that yet.
+    pub quarantined: bool,
+}
+
+/// What may be known of a secret without opening it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretView {
+    /// What it is bound to; `None` when there is no such secret.
+    pub binding: Option<Binding>,
+    /// Too many answers held it lately: grants do not count, a person is asked.
     pub quarantined: bool,
 }
 
@@ -217,6 +227,8 @@ pub struct Ledger {
     pub joined: bool,
     /// What the key's paths name.
     pub resolved: Vec<Resolved>,
+    /// What is known of the secret that the call names; `None` when it names none.
+    pub secret: Option<SecretView>,
     /// The rulebook of the key was validated before by this engine.
     pub rulebook_known: bool,
 }
@@ -242,6 +254,7 @@ impl Ledger {
             trust: Trust::default(),
             joined: false,
             resolved,
+            secret: None,
             rulebook_known: true,
         }
     }
@@ -523,6 +536,8 @@ pub struct Outcome {
     pub redactions: crate::cleanse::Redactions,
     /// Orders to a model that the result holds.
     pub injection: Option<crate::cleanse::injection::Finding>,
+    /// What else is to be told of the call, in the same transaction.
+    pub records: Vec<Draft>,
 }
 
 impl Outcome {

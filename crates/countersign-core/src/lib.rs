@@ -4,6 +4,7 @@
 //! **Invariants of absence.** No async, clock, randomness or IO; no wire format of a client; no SQL. Everything is a
 //! function of its arguments, so every promise about deciding is a table of values.
 
+pub mod address;
 pub mod approval;
 pub mod call;
 pub mod cleanse;
@@ -11,11 +12,15 @@ pub mod code;
 pub mod digest;
 pub mod event;
 pub mod facts;
+pub mod fetch;
 pub mod glob;
 pub mod ids;
 pub mod json;
 pub mod judge;
 pub mod ledger;
+pub mod mail;
+pub mod names;
+pub mod notes;
 pub mod principal;
 pub mod record;
 pub mod rpc;
@@ -24,3 +29,4 @@ pub mod secret;
 pub mod task;
 pub mod time;
 pub mod trust;
+pub mod vault;

@@ -13,7 +13,10 @@ use countersign_core::code::Code;
 use countersign_core::event::{Event, int, text, word};
 use countersign_core::ids::{ApprovalId, GrantId};
 use countersign_core::json::Json;
-use countersign_core::ledger::{Approval, Decision, GrantRow, Halt, HoldEnd, Via, least_assurance};
+use countersign_core::judge::is_by_grant;
+use countersign_core::ledger::{
+    Approval, Decision, GrantRow, Halt, HoldEnd, SecretView, Via, least_assurance,
+};
 use countersign_core::principal::Approver;
 use countersign_core::time::Timestamp;
 use std::time::Duration;
@@ -233,6 +236,12 @@ pub enum DeskError {
     /// The rule does not exist or cannot be lifted.
     #[error("`{0}` is no soft rule of this project; `countersign explain {1}` lists the rules that asked")]
     NoRule(String, String),
+    /// The question is about a secret or a note, which nothing wider answers.
+    #[error("uses of secrets and whole notes are answered one by one: `this_call`, or `{0}`")]
+    ByGrant(String),
+    /// A grant of this kind answers only the question that names it.
+    #[error("this question is not about that: a scope of kind `{0}` names exactly what is asked")]
+    OtherGrant(String),
     /// Answering this needs stronger proof of a person.
     #[error("a question of severity {0} needs at least assurance `{1}`")]
     Assurance(&'static str, &'static str),
@@ -284,6 +293,7 @@ impl Gate {
         let row = self.store.approval(id).await?.ok_or(DecideError::NotFound)?;
         let scope = Scope::parse_answer(scope, &row.request.tool)?;
         self.check(&row, &by)?;
+        self.check_grant(&row, &scope).await?;
         let book = self.book();
         let settings = book.rulebook().map(|b| b.settings());
         let widest = settings.map_or("all_session", |s| s.max_scope.as_str());
@@ -325,6 +335,43 @@ impl Gate {
     /// Ends a scope. `false` when there is none of that id.
     pub async fn revoke(&self, id: GrantId, by: &Approver) -> Result<bool, StoreError> {
         self.store.revoke(id, by).await
+    }
+
+    /// What answers a question about a secret or a note, and whether the secret may go where it would (DECISIONS rows 16,
+    /// 17).
+    async fn check_grant(&self, row: &Approval, scope: &Scope) -> Result<(), DeskError> {
+        let exact = row.request.exact.as_ref();
+        let by_grant = is_by_grant(&row.request.rules);
+        if by_grant && *scope != Scope::ThisCall && Some(scope) != exact {
+            let exact = exact.map(ToString::to_string).unwrap_or_default();
+            return Err(DeskError::ByGrant(exact));
+        }
+        if !by_grant && matches!(scope, Scope::Secret(_) | Scope::Memory(_)) {
+            return Err(DeskError::OtherGrant(scope.kind().to_owned()));
+        }
+        let Some((key, authority)) = exact.and_then(Scope::secret_use) else { return Ok(()) };
+        let view = match &self.keeper {
+            Some(keeper) => keeper.secret(&key).await?,
+            None => SecretView::default(),
+        };
+        let required = |why: String| Err(DecideError::BindingRequired(why).into());
+        let name = key.as_str();
+        let Some(binding) = view.binding else {
+            return required(format!(
+                "there is no secret `{name}`; store it first: countersign vault set {name} --host {authority}"
+            ));
+        };
+        let bound = binding.any_host || binding.hosts.iter().any(|host| host.matches(&authority));
+        match (binding.is_unbound(), scope) {
+            (true, Scope::ThisCall) => Ok(()),
+            (true, _) => required(format!(
+                "the secret `{name}` is bound to no host, so only single calls can be approved; bind it first: countersign vault bind {name} {authority}"
+            )),
+            (false, _) if !bound => required(format!(
+                "the secret `{name}` is not bound to {authority}; if it should go there, bind it first: countersign vault bind {name} …"
+            )),
+            (false, _) => Ok(()),
+        }
     }
 
     fn check(&self, row: &Approval, by: &Approver) -> Result<(), DeskError> {

@@ -7,7 +7,8 @@
 use crate::desk::{self, Waited};
 use crate::permit::Permit;
 use crate::seams::{
-    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, PerformError, RuleSource, Store, StoreError,
+    CallRef, Clock, CommitError, Downstream, Gateway, HookKey, Keeper, PerformError, RuleSource, Store,
+    StoreError,
 };
 use crate::told;
 use async_trait::async_trait;
@@ -15,13 +16,13 @@ use countersign_core::approval::scope::Scope;
 use countersign_core::approval::{Status, Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
 use countersign_core::cleanse::injection::Finding;
-use countersign_core::cleanse::{Catalogue, Clean, Reply, clean_line};
+use countersign_core::cleanse::{Catalogue, Clean, Lately, Reply, clean_line};
 use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
 use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::facts::ground::Ground;
 use countersign_core::facts::tools::Tier;
-use countersign_core::facts::{FactError, Facts, tools};
+use countersign_core::facts::{FactError, Facts, Own, tools};
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
 use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
@@ -84,6 +85,9 @@ const DEFAULT_RESULT_BYTES: usize = 524_288;
 
 /// Longest cleansed form of arguments in a record, in characters.
 const CAPTURE_CHARS: usize = 4_096;
+
+/// How often a halt is looked for while a tool of the gate runs, at the least.
+const HALT_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a caller can be held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -215,6 +219,8 @@ pub struct Gate {
     mac: MacKey,
     capture: Capture,
     owner: String,
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    lately: Arc<Lately>,
 }
 
 /// How a call is asked for.
@@ -269,7 +275,19 @@ impl Gate {
         capture: Capture,
         owner: String,
     ) -> Gate {
-        Gate { store, clock, book: RwLock::new(book), rules: None, mac, capture, owner }
+        let lately = Arc::default();
+        Gate { store, clock, book: RwLock::new(book), rules: None, mac, capture, owner, keeper: None, lately }
+    }
+
+    /// Gives the gate what belongs to the user: without it no secret is known, so no grant for one counts.
+    pub fn keeping(mut self, keeper: Arc<dyn Keeper>) -> Gate {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// Secret values that were used in this process. They are looked for in what every tool brings back.
+    pub fn lately(&self) -> Arc<Lately> {
+        Arc::clone(&self.lately)
     }
 
     /// Lets the gate ask for newer rules before it judges a call: for processes that live longer than the rules.
@@ -345,10 +363,25 @@ impl Gate {
             }
             std::future::pending().await
         };
-        let performed = first(performing, cancelling).await;
+        let halting = async {
+            // Running calls end by themselves; what is done with a secret does not (DECISIONS row 59).
+            if !tools::MAIN_ONLY.contains(&call.tool()) {
+                std::future::pending::<()>().await;
+            }
+            while matches!(self.store.halt().await, Ok(Halt::Absent)) {
+                self.store.changed(HALT_LOOK).await;
+            }
+            hand.cancel(call.id()).await;
+            std::future::pending().await
+        };
+        let performed = first(performing, first(cancelling, halting)).await;
         let duration_ms = i64::try_from((self.clock.elapsed() - started).as_millis()).ok();
         // S7: cleanse, record, answer; a result whose outcome has no record stays inside.
-        let max_bytes = self.rulebook().map_or(DEFAULT_RESULT_BYTES, |b| b.settings().result_bytes);
+        let max_bytes = match tools::MAIN_ONLY.contains(&call.tool()) {
+            // They keep to limits of their own, and are never cut.
+            true => countersign_core::rpc::MAX_FRAME_BYTES,
+            false => self.rulebook().map_or(DEFAULT_RESULT_BYTES, |b| b.settings().result_bytes),
+        };
         let mut redactions = Vec::new();
         let mut injection = None;
         let (outcome, code, result) = match &performed {
@@ -356,9 +389,10 @@ impl Gate {
                 let cleansed = self.catalogue().reply(raw, max_bytes);
                 injection = cleansed.orders.classify(Some(self.tier(call)));
                 redactions = cleansed.redactions;
+                let text = self.lately.clean(cleansed.text);
                 let given = match raw.inner() {
-                    Reply::Text(_) => Given::Text(cleansed.text),
-                    Reply::Message(_) => Given::Message(cleansed.text),
+                    Reply::Text(_) => Given::Text(text),
+                    Reply::Message(_) => Given::Message(text),
                 };
                 match (injection.as_ref().and_then(|found| self.keeps_back(found)), cleansed.failed) {
                     (Some(code), _) => (CallOutcome::Withheld, Some(code), Err(code)),
@@ -368,6 +402,10 @@ impl Gate {
             }
             Err(PerformError::Failed(why)) => {
                 (CallOutcome::Error, Some(Code::ServerError), Ok(Given::Text(clean_line(why, 2_000))))
+            }
+            Err(PerformError::Own(code, text)) => {
+                let text = self.lately.clean(self.catalogue().text(text));
+                (CallOutcome::Error, Some(*code), Ok(Given::Text(text)))
             }
             Err(PerformError::Permit(code)) => (CallOutcome::Error, Some(*code), Err(*code)),
             Err(PerformError::Unreadable(_)) => {
@@ -383,7 +421,8 @@ impl Gate {
         let bytes = performed.as_ref().map_or(0, |raw| raw.inner().as_ref().len());
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let patterns = injection.as_ref().map_or(0, |found| found.matched_patterns.len());
-        let ended = Outcome { outcome, code, duration_ms, bytes, redactions, injection };
+        let records = hand.records(call.id()).await;
+        let ended = Outcome { outcome, code, duration_ms, bytes, redactions, injection, records };
         let recorded = self.store.observe(&CallRef::Id(call.id()), ended).await;
         let result = match recorded {
             Ok(Some(_)) => result,
@@ -434,7 +473,8 @@ impl Gate {
         let Some(book) = self.rulebook() else { return Ok(false) };
         let settings = book.settings();
         let basis = self.basis(call, Book::InForce(Arc::clone(&book)));
-        let ledger = self.store.ledger(&self.key(&basis)).await?;
+        let mut ledger = self.store.ledger(&self.key(&basis)).await?;
+        self.look_up_secret(&basis, &mut ledger).await?;
         let judged = self.judged(&basis, &ledger);
         // A yes that is not spent yet belongs to a call that the hook has not seen.
         if matches!(judged.verdict, Verdict::Deny(_)) || judged.spend.is_some() {
@@ -570,10 +610,13 @@ impl Gate {
         for _ in 0..MAX_ROUNDS {
             // S3: one read.
             let key = self.key(basis);
-            let ledger = match self.store.ledger(&key).await {
+            let mut ledger = match self.store.ledger(&key).await {
                 Ok(ledger) => ledger,
                 Err(e) => return self.blind(call, &e).await,
             };
+            if let Err(e) = self.look_up_secret(basis, &mut ledger).await {
+                return self.fault(call, e.code(), &e.to_string());
+            }
             // J, and S4: judged in time.
             let mut judgement = self.judged(basis, &ledger);
             if let Some(hand) = by.hand
@@ -625,6 +668,17 @@ impl Gate {
         self.fault(call, Code::Contention, "the state moved three times while this call was judged")
     }
 
+    /// What is known of the secret that a call names. It is no guarded row: whoever opens the secret keeps to its
+    /// binding once more.
+    async fn look_up_secret(&self, basis: &Basis<'_>, ledger: &mut Ledger) -> Result<(), StoreError> {
+        let Ok(Facts { own: Some(Ok(Own::Fetch(request))), .. }) = &basis.facts else { return Ok(()) };
+        ledger.secret = match &self.keeper {
+            Some(keeper) => Some(keeper.secret(&request.secret).await?),
+            None => None,
+        };
+        Ok(())
+    }
+
     fn key(&self, basis: &Basis<'_>) -> CallKey {
         let Basis { call, book, facts } = basis;
         let parts = call.parts();
@@ -639,7 +693,7 @@ impl Gate {
             args_digest: call.args_digest(),
             call_digest: call.call_digest(),
             server: call.served().map(|s| (s.server.clone(), tools::bare(call.tool(), &s.server))),
-            joins: call.served().and_then(|s| s.joins),
+            joins: call.parts().joins,
             rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
             counted: book.settings().is_some_and(|s| s.calls_per_minute > 0 || s.max_concurrent_calls > 0),
@@ -719,7 +773,7 @@ impl Gate {
                     concurrent: settings.map_or(0, |s| s.max_concurrent_calls),
                     spend: judgement.spend,
                     resume: held.map(|b| b.approval_id),
-                    joins: call.served().and_then(|s| s.joins).filter(|_| ledger.joined),
+                    joins: call.parts().joins.filter(|_| ledger.joined),
                 });
                 if let Some(grant) = judgement.spend {
                     let approval =
@@ -729,7 +783,7 @@ impl Gate {
             }
             Verdict::RequireApproval(terms) => {
                 decision = "pending";
-                let (request, id) = self.request(basis, judgement, terms);
+                let (request, id) = self.request(basis, ledger, judgement, terms);
                 asked = Some(id);
                 if terms.attach.is_none() {
                     change.drafts.push(told::requested(&request));
@@ -768,10 +822,42 @@ impl Gate {
         }
     }
 
-    fn request(&self, basis: &Basis<'_>, judgement: &Judgement, terms: &Terms) -> (NewRequest, ApprovalId) {
+    /// What a secret that a call names is bound to, in words for whoever decides.
+    fn bound(&self, facts: &Result<Facts, FactError>, ledger: &Ledger) -> Option<Clean> {
+        let Ok(Facts { own: Some(Ok(Own::Fetch(request))), .. }) = facts else { return None };
+        let view = ledger.secret.as_ref();
+        let said = match view.and_then(|view| view.binding.as_ref()) {
+            None => "is not in the vault".to_owned(),
+            Some(binding) if binding.is_unbound() => {
+                format!("is bound to no host; a yes is for {} in this call alone", request.authority)
+            }
+            Some(binding) if binding.any_host => "may go to ANY host".to_owned(),
+            Some(binding) => {
+                let hosts: Vec<String> = binding.hosts.iter().map(ToString::to_string).collect();
+                format!("is bound to {}", hosts.join(", "))
+            }
+        };
+        let held = match view.is_some_and(|view| view.quarantined) {
+            true => "; it is in quarantine, since answers held it",
+            false => "",
+        };
+        Some(clean_line(&format!("The secret `{}` {said}{held}.", request.secret.as_str()), 2_000))
+    }
+
+    fn request(
+        &self,
+        basis: &Basis<'_>,
+        ledger: &Ledger,
+        judgement: &Judgement,
+        terms: &Terms,
+    ) -> (NewRequest, ApprovalId) {
         let Basis { call, book, facts } = basis;
+        let bound = self.bound(facts, ledger);
         let approval_id = terms.attach.unwrap_or_else(|| ApprovalId(self.clock.fresh_id()));
-        let display = self.catalogue().json(call.args());
+        let args = self.catalogue().json(call.args());
+        let preview = args.cut(256);
+        // For the person alone: the agent reads the preview.
+        let display = bound.map_or_else(|| args.clone(), |bound| args.with(&bound));
         let shell = facts.as_ref().is_ok_and(|f| f.shell.is_some());
         let request = NewRequest {
             approval_id,
@@ -779,7 +865,7 @@ impl Gate {
             principal: call.parts().principal.id(),
             client: call.parts().session.client,
             tool: call.tool().to_owned(),
-            preview: display.cut(256),
+            preview,
             display,
             cwd: call.parts().cwd.as_deref().filter(|_| shell).map(|c| clean_line(c, 1_024)),
             args_digest: call.args_digest(),
@@ -947,7 +1033,7 @@ impl Gate {
                 ("rulebook_digest", book.rulebook().and_then(|b| word(b.digest()))),
                 ("would", would),
                 ("server", call.served().and_then(|s| word(&s.server))),
-                ("joins", call.served().and_then(|s| s.joins).and_then(word)),
+                ("joins", call.parts().joins.and_then(word)),
                 ("input_preview", (self.capture == Capture::Redacted).then(preview).as_ref().and_then(text)),
             ],
         );

@@ -37,14 +37,29 @@ impl Permit {
     }
 
     /// Spends the permit on a call. Fails when it is for another call or too old; it is gone either way.
-    pub fn spend(self, call: &ToolCall, now: Duration) -> Result<(), Code> {
+    pub fn spend(self, call: &ToolCall, now: Duration) -> Result<Spent, Code> {
         if self.call_digest != call.call_digest() {
             return Err(Code::Internal);
         }
         if now > self.until {
             return Err(Code::PermitExpired);
         }
-        Ok(())
+        Ok(Spent(self.call_digest))
+    }
+}
+
+/// That a permit was spent in time: what a hand shows where it opens a secret for the call.
+///
+/// ```compile_fail
+/// fn forge() -> countersign_gate::permit::Spent { countersign_gate::permit::Spent(todo!()) }
+/// ```
+#[derive(Debug)]
+pub struct Spent(Digest);
+
+impl Spent {
+    /// Whether it was spent on this call.
+    pub fn on(&self, call: &ToolCall) -> bool {
+        self.0 == call.call_digest()
     }
 }
 

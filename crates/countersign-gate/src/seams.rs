@@ -5,7 +5,7 @@
 //! audit log (a table of the store), metrics, configuration, caches.
 
 use crate::gate::Book;
-use crate::permit::{Pass, Permit};
+use crate::permit::{Pass, Permit, Spent};
 use async_trait::async_trait;
 use countersign_core::call::{HostCall, Session, ToolCall};
 use countersign_core::cleanse::{Clean, Raw, Reply};
@@ -14,13 +14,15 @@ use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
 use countersign_core::ids::{ApprovalId, CallId, GrantId, RawId, TaskId};
 use countersign_core::ledger::{
-    AgentProcess, Approval, CallKey, Change, Decision, GrantRow, Halt, Ledger, Outcome,
+    AgentProcess, Approval, CallKey, Change, Decision, GrantRow, Halt, Ledger, Outcome, SecretView,
 };
 use countersign_core::principal::{Approver, Client};
 use countersign_core::record::Sealed;
 use countersign_core::rpc::Message;
 use countersign_core::secret::{Secret, SecretRef};
 use countersign_core::time::Timestamp;
+use countersign_core::vault::binding::Binding;
+use countersign_core::vault::seal::Row;
 use std::time::Duration;
 
 /// The store: verbs of the product, not of tables. One read, one write a call.
@@ -271,6 +273,9 @@ pub enum DecideError {
     /// Everything is halted.
     #[error("everything is halted: nothing can be approved until `countersign resume`")]
     Halted,
+    /// The secret is not there, or is bound to other hosts.
+    #[error("{0}")]
+    BindingRequired(String),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -292,6 +297,11 @@ pub trait Downstream: Send + Sync {
     /// The caller does not want the answer of a running call any more. What is running may or may not stop; `perform`
     /// still returns.
     async fn cancel(&self, _call: CallId) {}
+
+    /// What the hand has to tell the log of a call that it performed, besides its end; told once.
+    async fn records(&self, _call: CallId) -> Vec<Draft> {
+        Vec::new()
+    }
 }
 
 /// A hand that cannot perform now.
@@ -365,12 +375,15 @@ pub enum PerformError {
     /// It was sent, and its end is not known.
     #[error("its end is not known: {0}")]
     Unknown(String),
+    /// A tool of the gate says why there is nothing else: the code, and its answer.
+    #[error("{}", .0.as_str())]
+    Own(Code, String),
 }
 
 /// On whose authority a secret is opened; there is no fourth reason.
 pub enum Authority<'a> {
     /// A permitted call.
-    Permit(&'a Permit),
+    Call(&'a Spent),
     /// A duty's lease, for a notifier's own token.
     Lease(&'a str),
     /// The registry entry of a child being started.
@@ -388,8 +401,56 @@ pub trait RuleSource: Send + Sync {
 /// Where secrets come from.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// Opens one secret.
-    async fn open(&self, name: &SecretRef, by: Authority<'_>) -> Result<Secret<Vec<u8>>, Code>;
+    /// Opens one secret, with what it is bound to.
+    async fn open(&self, name: &SecretRef, by: Authority<'_>) -> Result<Opened, Code>;
+}
+
+/// A secret that was opened.
+pub struct Opened {
+    /// The value.
+    pub value: Secret<Vec<u8>>,
+    /// Values that it had until a day ago: they are still looked for in answers.
+    pub retired: Vec<Secret<Vec<u8>>>,
+    /// What it is bound to. Whoever uses it keeps to that.
+    pub binding: Binding,
+    /// Names the version.
+    pub rotation_id: String,
+}
+
+/// What belongs to the user and not to a project: the rows of the vault, still sealed, and how secrets were used.
+#[async_trait]
+pub trait Keeper: Send + Sync {
+    /// The vault's header, if there is a vault, and all its rows.
+    async fn vault(&self) -> Result<VaultRows, StoreError>;
+
+    /// Puts header and rows in the place of what is there, with the record of it, if the vault is still as it was read;
+    /// `false` when another process changed it meanwhile.
+    async fn set_vault(&self, was: Option<&str>, now: VaultRows, record: Draft) -> Result<bool, StoreError>;
+
+    /// What may be known of a secret without opening it.
+    async fn secret(&self, name: &SecretRef) -> Result<SecretView, StoreError>;
+
+    /// Counts a use. `false`, and nothing counted, where the principal used the secret `per_minute` times in 60 s.
+    async fn secret_used(
+        &self,
+        name: &SecretRef,
+        principal: &str,
+        per_minute: u32,
+    ) -> Result<bool, StoreError>;
+
+    /// Counts an answer that held the secret. `true` where that put it into quarantine: `after` of them in 10 minutes.
+    async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError>;
+}
+
+/// A vault as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultRows {
+    /// The database's time of the read.
+    pub now: Timestamp,
+    /// `core::vault::seal::Header::text`; none where there is no vault.
+    pub header: Option<String>,
+    /// Every version of every secret, retired ones too.
+    pub rows: Vec<Row>,
 }
 
 /// What came of a notice.

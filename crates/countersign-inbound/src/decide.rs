@@ -129,6 +129,7 @@ fn read(
         tool: text("tool_name")?.ok_or_else(|| bad("no `tool_name`".into()))?,
         args: message.get("tool_input").cloned().ok_or_else(|| bad("no `tool_input`".into()))?,
         cwd: Some(resolve(&cwd).unwrap_or(cwd)),
+        joins: None,
         served: None,
     };
     let call = ToolCall::new(parts).map_err(|e| bad(format!("`tool_input`: {e}")))?;

@@ -1,5 +1,9 @@
 //! The hands: what performs a permitted call. A hand takes a permit, never a decision; it reaches the world and knows
 //! nothing of doors or tables.
 
+pub mod fetch;
+pub mod http;
+pub mod keys;
 pub mod mcp;
 pub mod scratch;
+pub mod vault;

@@ -45,6 +45,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
         let host = HostCall { session: session.clone(), agent_id: None, tool_use_id: name.into() };
         if post {
             let ended = Outcome {
+                records: Vec::new(),
                 outcome: CallOutcome::Ok,
                 code: None,
                 duration_ms: None,

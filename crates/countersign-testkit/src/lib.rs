@@ -17,6 +17,7 @@ pub mod client;
 pub mod codex;
 pub mod fakes;
 pub mod gemini;
+pub mod hostile;
 pub mod mcp;
 pub mod pty;
 pub mod scripted_model;

@@ -58,30 +58,42 @@ impl Places {
             .collect()
     }
 
+    /// The folder of the user's own store: the vault and its log.
+    pub fn user(&self) -> PathBuf {
+        self.state.join("user")
+    }
+
     /// The user's 32-byte key for keyed digests in the log; made on first use, one winner.
     pub fn log_key(&self) -> anyhow::Result<[u8; 32]> {
-        let path = self.keys.join("log.key");
-        if let Some(key) = read_key(&path)? {
-            return Ok(key);
-        }
-        make_folder(&self.keys)?;
-        let mut fresh = [0u8; 32];
-        let mut name = [0u8; 8];
-        getrandom::fill(&mut fresh)
-            .and_then(|()| getrandom::fill(&mut name))
-            .map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
-        // Written beside and linked into place: a reader sees a whole key or none, and the loser of a race re-reads.
-        let beside = self.keys.join(format!("log.key.{:016x}", u64::from_be_bytes(name)));
-        write_new(&beside, &fresh)?;
-        let linked = std::fs::hard_link(&beside, &path);
-        std::fs::remove_file(&beside).ok();
-        match linked {
-            Ok(()) => Ok(fresh),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                read_key(&path)?.context("the key file is gone again")
-            }
-            Err(e) => Err(e).with_context(|| format!("cannot write {}", path.display())),
-        }
+        key(&self.keys.join("log.key"), true)?.context("the key file is gone again")
+    }
+}
+
+/// A private file of 32 random bytes; made if `create`, one winner.
+pub fn key(path: &Path, create: bool) -> anyhow::Result<Option<[u8; 32]>> {
+    if let Some(key) = read_key(path)? {
+        return Ok(Some(key));
+    }
+    if !create {
+        return Ok(None);
+    }
+    let folder = path.parent().context("no parent folder")?;
+    let file = path.file_name().context("no file name")?.to_string_lossy().into_owned();
+    make_folder(folder)?;
+    let mut fresh = [0u8; 32];
+    let mut name = [0u8; 8];
+    getrandom::fill(&mut fresh)
+        .and_then(|()| getrandom::fill(&mut name))
+        .map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
+    // Written beside and linked into place: a reader sees a whole key or none, and the loser of a race re-reads.
+    let beside = folder.join(format!("{file}.{:016x}", u64::from_be_bytes(name)));
+    write_new(&beside, &fresh)?;
+    let linked = std::fs::hard_link(&beside, path);
+    std::fs::remove_file(&beside).ok();
+    match linked {
+        Ok(()) => Ok(Some(fresh)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => read_key(path),
+        Err(e) => Err(e).with_context(|| format!("cannot write {}", path.display())),
     }
 }
 

@@ -2,15 +2,23 @@
 //! looking for a way round the gate.
 
 use crate::clock::SystemClock;
-use crate::config::Settings;
+use crate::config::{Settings, VaultSettings};
 use crate::person;
-use crate::places::Places;
+use crate::places::{Places, key};
 use crate::project::{Layer, Project};
 use crate::rules::{self, Acceptance, InForce, PROJECT_PIN, Problems, Read};
+use anyhow::Context as _;
+use async_trait::async_trait;
 use countersign_core::digest::MacKey;
+use countersign_core::event::Draft;
+use countersign_core::ledger::SecretView;
 use countersign_core::rulebook::ENGINE;
+use countersign_core::secret::SecretRef;
 use countersign_gate::gate::{Capture, Gate};
-use countersign_gate::seams::{Downstream, PinKind, Store};
+use countersign_gate::seams::{Downstream, Keeper, PinKind, Store, StoreError, VaultRows};
+use countersign_outbound::fetch::{Fetch, FetchSettings};
+use countersign_outbound::http::{Http, System};
+use countersign_outbound::keys::{Place, UserKeys};
 use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
@@ -20,6 +28,115 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What `vault` commands work with: the vault itself is a hand, and is put together here alone.
+pub use countersign_outbound::keys::Passphrase;
+pub use countersign_outbound::vault::{Listed, Vault, VaultError};
+
+/// The user's own store: the vault. It is opened when it is first needed, and made by whoever writes to it first.
+pub struct UserStore {
+    options: StoreOptions,
+    opened: tokio::sync::OnceCell<SqliteStore>,
+}
+
+impl UserStore {
+    /// The store below the user's folders.
+    pub fn at(places: &Places) -> UserStore {
+        let folder = places.user();
+        let mut options = StoreOptions::new(folder.clone(), folder.join("HALT"));
+        options.engine = ENGINE.to_owned();
+        UserStore { options, opened: tokio::sync::OnceCell::new() }
+    }
+
+    /// Whether there is one yet.
+    fn is_there(&self) -> bool {
+        self.opened.initialized() || has_state(&self.options.state_dir)
+    }
+
+    async fn store(&self) -> Result<&SqliteStore, StoreError> {
+        self.opened.get_or_try_init(|| SqliteStore::open(self.options.clone())).await
+    }
+}
+
+#[async_trait]
+impl Keeper for UserStore {
+    async fn vault(&self) -> Result<VaultRows, StoreError> {
+        self.store().await?.vault().await
+    }
+
+    async fn set_vault(&self, was: Option<&str>, now: VaultRows, record: Draft) -> Result<bool, StoreError> {
+        self.store().await?.set_vault(was, now, record).await
+    }
+
+    async fn secret(&self, name: &SecretRef) -> Result<SecretView, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.secret(name).await,
+            false => Ok(SecretView::default()),
+        }
+    }
+
+    async fn secret_used(
+        &self,
+        name: &SecretRef,
+        principal: &str,
+        per_minute: u32,
+    ) -> Result<bool, StoreError> {
+        self.store().await?.secret_used(name, principal, per_minute).await
+    }
+
+    async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {
+        self.store().await?.secret_echoed(name, after).await
+    }
+}
+
+/// The user's vault. `passphrase` asks for one, where the vault has one.
+pub fn vault(
+    keeper: Arc<dyn Keeper>,
+    places: &Places,
+    settings: Option<&VaultSettings>,
+    passphrase: Passphrase,
+    warn: fn(&str),
+) -> Vault {
+    let file = settings.and_then(|s| s.key_file.clone()).unwrap_or_else(|| places.keys.join("vault.key"));
+    let key_file = Box::new(move |create| key(&file, create).map_err(|e| format!("{e:#}")));
+    let place = settings.and_then(|s| Place::parse(&s.key)).unwrap_or(Place::Keychain);
+    let keys = UserKeys::new(place, key_file, passphrase, warn);
+    Vault::new(keeper, Arc::new(keys), Arc::new(SystemClock))
+}
+
+/// The hand of the gate's tools that act, and which of them there are.
+pub fn acting(
+    wired: &Wired,
+    places: &Places,
+    warn: fn(&str),
+) -> anyhow::Result<(Vec<&'static str>, Arc<dyn Downstream>)> {
+    let settings = wired.settings.as_ref().map(|s| s.vault.clone());
+    let passphrase: Passphrase = Box::new(|_| {
+        Err("the vault has a passphrase, which a gateway cannot ask for; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
+    });
+    let passphrase = crate::cli::given_passphrase().unwrap_or(passphrase);
+    let vault = Arc::new(vault(Arc::clone(&wired.keeper), places, settings.as_ref(), passphrase, warn));
+    let ca = match settings.as_ref().and_then(|s| s.ca_file.as_ref()) {
+        Some(path) => {
+            Some(std::fs::read(path).with_context(|| format!("`vault.ca_file` names {}", path.display()))?)
+        }
+        None => None,
+    };
+    let http = Http::new(Arc::new(System), ca.as_deref()).context("`vault.ca_file`")?;
+    let fetch = Fetch::new(
+        vault,
+        Arc::clone(&wired.keeper),
+        http,
+        wired.gate.lately(),
+        Arc::new(SystemClock),
+        FetchSettings {
+            project: wired.project.id.clone(),
+            per_minute: settings.as_ref().map_or(60, |s| s.per_minute),
+            quarantine_after: settings.as_ref().map_or(3, |s| s.quarantine_after),
+        },
+    );
+    Ok((vec![countersign_core::fetch::TOOL], Arc::new(fetch)))
+}
+
 type Leaving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// A project, opened.
@@ -28,6 +145,8 @@ pub struct Wired {
     pub gate: Gate,
     /// Its store.
     pub store: Arc<dyn Store>,
+    /// The user's own store.
+    pub keeper: Arc<dyn Keeper>,
     /// The project.
     pub project: Project,
     /// What configuration means; `None` when it does not load.
@@ -74,6 +193,7 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         rules::in_force(read, pin, places, &project);
     let capture = settings.as_ref().map_or(Capture::Redacted, |s| s.capture);
     let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let keeper: Arc<dyn Keeper> = Arc::new(UserStore::at(places));
     let gate = Gate::new(
         store.clone(),
         Arc::new(SystemClock),
@@ -81,9 +201,10 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         MacKey::new(places.log_key()?),
         capture,
         person::me().id(),
-    );
+    )
+    .keeping(Arc::clone(&keeper));
     let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
-    Ok(Wired { gate, store, project, settings, acceptance, accepted, problems, warnings, leave })
+    Ok(Wired { gate, store, keeper, project, settings, acceptance, accepted, problems, warnings, leave })
 }
 
 /// Whether a state folder holds a store that can be opened without making one.

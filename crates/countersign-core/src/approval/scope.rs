@@ -5,6 +5,8 @@
 
 use crate::facts::tools::{self, ToolClass};
 use crate::glob::Glob;
+use crate::secret::SecretRef;
+use crate::vault::binding::{Authority, Method};
 use std::fmt;
 
 /// Longest text of a scope, in characters.
@@ -17,6 +19,24 @@ pub const FILE_WRITE: &str = "file_write";
 
 fn writes_files(tool: &str) -> bool {
     tools::class(tool) == ToolClass::FileWrite
+}
+
+fn parts_of_use(text: &str) -> Option<(SecretRef, Authority, &str)> {
+    let (key, rest) = text.split_once('@')?;
+    let (host, class) = rest.rsplit_once('#')?;
+    let authority = Authority::parse(host).filter(|a| a.to_string() == host)?;
+    let known = Method::ALL.iter().any(|m| m.class() == class);
+    Some((SecretRef::parse(key)?, authority, class)).filter(|_| known)
+}
+
+fn is_use(text: &str) -> bool {
+    parts_of_use(text).is_some()
+}
+
+fn is_note(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(store, key)| {
+        crate::notes::is_store(store) && crate::names::check(key).is_ok() && store != "*"
+    })
 }
 
 /// A shell line that was understood: as it was written, and its simple commands.
@@ -45,6 +65,10 @@ pub enum Scope {
     WritePath(String),
     /// One soft rule.
     Rule(String),
+    /// Uses of one secret at one host by one class of methods: `<key>@<authority>#<class>`.
+    Secret(String),
+    /// One whole note: `<store>/<key>`.
+    Memory(String),
 }
 
 /// Why a text is no scope.
@@ -52,7 +76,7 @@ pub enum Scope {
 pub enum ScopeError {
     /// Not one of the words of the grammar.
     #[error(
-        "`{0}` is no scope: use this_call, all_session, tool_type:NAME, tool_group:NAME, bash_pattern:GLOB, write_path:GLOB or rule:ID"
+        "`{0}` is no scope: use this_call, all_session, tool_type:NAME, tool_group:NAME, bash_pattern:GLOB, write_path:GLOB, rule:ID, secret:KEY@HOST#CLASS or memory:STORE/KEY"
     )]
     Unknown(String),
     /// Nothing behind the colon.
@@ -69,6 +93,14 @@ pub enum ScopeError {
     /// The glob matches nearly everything.
     #[error("`{0}` matches nearly everything: name more of what is meant")]
     Degenerate(String),
+    /// Not of the form `<key>@<host>#<class>`.
+    #[error(
+        "`{0}` is no use of a secret: write KEY@HOST#read, KEY@HOST#write or KEY@HOST#delete, nothing left out"
+    )]
+    NoUse(String),
+    /// Not of the form `<store>/<key>`.
+    #[error("`{0}` is no note: write STORE/KEY, nothing left out")]
+    NoNote(String),
     /// No such group.
     #[error("`{0}` is no tool group: the only group is file_write")]
     NoGroup(String),
@@ -92,8 +124,11 @@ impl Scope {
     /// Reads a scope of at most 128 characters.
     pub fn parse(text: &str) -> Result<Scope, ScopeError> {
         let text = text.trim();
-        if text.chars().count() > MAX_SCOPE_CHARS {
-            return Err(ScopeError::TooLong { max: MAX_SCOPE_CHARS, unit: "characters" });
+        // Names of hosts and stores are long; patterns have no need to be.
+        let max =
+            if text.starts_with("secret:") || text.starts_with("memory:") { 512 } else { MAX_SCOPE_CHARS };
+        if text.chars().count() > max {
+            return Err(ScopeError::TooLong { max, unit: "characters" });
         }
         Self::parse_unbounded(text)
     }
@@ -105,7 +140,9 @@ impl Scope {
         }
         match kind {
             "tool" => Self::parse_unbounded(&format!("tool_type:{value}")),
-            "bash_pattern" | "write_path" | "rule" => Self::parse_unbounded(&format!("{kind}:{value}")),
+            "bash_pattern" | "write_path" | "rule" | "secret" | "memory" => {
+                Self::parse_unbounded(&format!("{kind}:{value}"))
+            }
             other => Err(ScopeError::Unknown(other.to_owned())),
         }
     }
@@ -129,6 +166,10 @@ impl Scope {
             "bash_pattern" => Self::check_glob(owned).map(Scope::BashPattern),
             "write_path" => Self::check_glob(owned).map(Scope::WritePath),
             "rule" => Ok(Scope::Rule(owned)),
+            "secret" if is_use(value) => Ok(Scope::Secret(owned)),
+            "secret" => Err(ScopeError::NoUse(owned)),
+            "memory" if is_note(value) => Ok(Scope::Memory(owned)),
+            "memory" => Err(ScopeError::NoNote(owned)),
             _ => Err(ScopeError::Unknown(text.to_owned())),
         }
     }
@@ -142,6 +183,12 @@ impl Scope {
             return Err(ScopeError::Degenerate(pattern));
         }
         Ok(pattern)
+    }
+
+    /// Key and host of a scope for uses of a secret.
+    pub fn secret_use(&self) -> Option<(SecretRef, Authority)> {
+        let Scope::Secret(text) = self else { return None };
+        parts_of_use(text).map(|(key, authority, _)| (key, authority))
     }
 
     /// The exact command as a `bash_pattern`, wildcards escaped.
@@ -164,6 +211,8 @@ impl Scope {
             Scope::BashPattern(_) => "bash_pattern",
             Scope::WritePath(_) => "write_path",
             Scope::Rule(_) => "rule",
+            Scope::Secret(_) => "secret",
+            Scope::Memory(_) => "memory",
         }
     }
 
@@ -171,7 +220,7 @@ impl Scope {
     pub fn width(kind: &str) -> Option<u8> {
         Some(match kind {
             "this_call" => 0,
-            "bash_pattern" | "write_path" => 1,
+            "bash_pattern" | "write_path" | "secret" | "memory" => 1,
             "rule" => 2,
             "tool_type" => 3,
             "tool_group" => 4,
@@ -182,10 +231,10 @@ impl Scope {
 
     /// Whether this scope covers a call that is asked for with these values. `shell` is an understood shell line,
     /// `None` for a line that is not understood and for other tools; `writes` are the paths a file tool writes.
-    /// `ThisCall` and `Rule` cover nothing here: the first is a grant of its own kind, the second answers rules.
+    /// `ThisCall` covers nothing here, being a grant of its own kind; `Rule`, `Secret` and `Memory` answer rules.
     pub fn covers(&self, tool: &str, shell: Option<UnderstoodLine<'_>>, writes: &[String]) -> bool {
         match self {
-            Scope::ThisCall | Scope::Rule(_) => false,
+            Scope::ThisCall | Scope::Rule(_) | Scope::Secret(_) | Scope::Memory(_) => false,
             Scope::AllSession => true,
             Scope::ToolType(name) => name == tool,
             Scope::ToolGroup(name) => name == FILE_WRITE && writes_files(tool),
@@ -217,7 +266,9 @@ impl fmt::Display for Scope {
             | Scope::ToolGroup(v)
             | Scope::BashPattern(v)
             | Scope::WritePath(v)
-            | Scope::Rule(v) => write!(f, "{}:{v}", self.kind()),
+            | Scope::Rule(v)
+            | Scope::Secret(v)
+            | Scope::Memory(v) => write!(f, "{}:{v}", self.kind()),
         }
     }
 }

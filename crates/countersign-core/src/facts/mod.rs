@@ -13,8 +13,10 @@ pub mod tools;
 
 use crate::call::{Role, ToolCall};
 use crate::code::Code;
+use crate::fetch::Fault;
 use crate::json::Json;
 use crate::ledger::Resolved;
+use crate::{fetch, mail, notes};
 use ground::{BoundAction, Ground};
 use paths::{Access, Bases, PathUse};
 use shell::ShellFacts;
@@ -46,6 +48,30 @@ pub struct Facts {
     pub given_write: Option<String>,
     /// Every path the call names.
     pub paths: Vec<PathUse>,
+    /// What a tool of the gate that acts is asked for, or why that cannot be.
+    pub own: Option<Result<Own, Fault>>,
+}
+
+/// What a call of one of the gate's tools that act asks for.
+#[derive(Clone, Debug)]
+pub enum Own {
+    /// A request with a secret.
+    Fetch(Box<fetch::Request>),
+    /// A mail.
+    Mail(Box<mail::Message>),
+    /// A look at a person's notes.
+    Recall(notes::Ask),
+}
+
+impl Own {
+    fn of(tool: &str, args: &Json) -> Option<Result<Own, Fault>> {
+        match tool {
+            fetch::TOOL => Some(fetch::Request::read(args).map(|r| Own::Fetch(Box::new(r)))),
+            mail::TOOL => Some(mail::Message::read(args).map(|m| Own::Mail(Box::new(m)))),
+            notes::TOOL => Some(notes::Ask::read(args).map(Own::Recall)),
+            _ => None,
+        }
+    }
 }
 
 /// Why a call cannot be judged by its facts.
@@ -84,7 +110,12 @@ impl Facts {
             writes: Vec::new(),
             given_write: None,
             paths: Vec::new(),
+            own: Own::of(tool, call.args()),
         };
+        // Their texts name no paths and run nothing.
+        if facts.own.is_some() {
+            return Ok(facts);
+        }
         let cwd = call.parts().cwd.as_deref().unwrap_or("/");
         let folder = facts.folder(call, Bases { cwd, home })?;
         let bases = Bases { cwd: folder.as_deref().unwrap_or(cwd), home };

@@ -6,6 +6,7 @@
 //! class `other`: at least tier write, every string scanned for paths (row 14).
 
 use crate::principal::Client;
+use crate::{fetch, mail, notes};
 use unicode_normalization::UnicodeNormalization;
 
 /// Class of a tool: the fact `tool_class`.
@@ -29,6 +30,12 @@ pub enum ToolClass {
     Notes,
     /// A tool of an MCP server.
     Mcp,
+    /// The gate's request with a secret.
+    Fetch,
+    /// The gate's mail.
+    Mail,
+    /// The gate's reading of a person's notes.
+    Memory,
     /// Unknown.
     Other,
 }
@@ -46,6 +53,9 @@ impl ToolClass {
             ToolClass::Question => "question",
             ToolClass::Notes => "notes",
             ToolClass::Mcp => "mcp",
+            ToolClass::Fetch => "fetch",
+            ToolClass::Mail => "mail",
+            ToolClass::Memory => "memory",
             ToolClass::Other => "other",
         }
     }
@@ -91,6 +101,9 @@ pub fn policy_name(name: &str) -> String {
 /// Tools of the gate that only tell (NAMES 3.4).
 pub const OWN: [&str; 4] = ["gate_status", "approval_wait", "approval_list", "explain_denial"];
 
+/// Tools of the gate that no sub-agent sees or calls (vault.md 13).
+pub const MAIN_ONLY: [&str; 3] = [fetch::TOOL, mail::TOOL, notes::TOOL];
+
 /// What a tool's arguments mean, as far as rules ask.
 #[derive(Clone, Copy)]
 struct Known {
@@ -115,7 +128,10 @@ const fn just(class: ToolClass) -> Known {
 /// (`search_file_content`, `save_memory`, `directory` and `path` of versions before it) and of Codex 0.169.0, whose
 /// hook calls its shell `Bash`.
 fn known(tool: &str) -> Known {
-    use ToolClass::{FileRead, FileSearch, FileWrite, Mcp, Notes, Other, Question, Shell, Subagent, Web};
+    use ToolClass::{
+        Fetch, FileRead, FileSearch, FileWrite, Mail, Mcp, Memory, Notes, Other, Question, Shell, Subagent,
+        Web,
+    };
     match tool {
         "Bash" | "PowerShell" => Known { command: Some("command"), ..just(Shell) },
         "run_shell_command" => {
@@ -168,6 +184,9 @@ fn known(tool: &str) -> Known {
         | "tracker_visualize"
         | "list_mcp_resources" => just(Notes),
         name if OWN.contains(&name) => just(Notes),
+        fetch::TOOL => just(Fetch),
+        mail::TOOL => just(Mail),
+        notes::TOOL => just(Memory),
         name if name.starts_with("mcp__") => just(Mcp),
         _ => just(Other),
     }
@@ -256,9 +275,14 @@ pub fn tier(tool: &str) -> Tier {
         | ToolClass::FileSearch
         | ToolClass::Web
         | ToolClass::Question
+        | ToolClass::Memory
         | ToolClass::Notes => Tier::Read,
         // Destructive commands are the rules' business (DECISIONS section 5).
-        ToolClass::Shell | ToolClass::FileWrite | ToolClass::Subagent => Tier::Write,
+        ToolClass::Shell
+        | ToolClass::FileWrite
+        | ToolClass::Subagent
+        | ToolClass::Fetch
+        | ToolClass::Mail => Tier::Write,
         ToolClass::Mcp | ToolClass::Other => tier_by_words(tool),
     }
 }

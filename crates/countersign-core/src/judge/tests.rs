@@ -153,7 +153,11 @@ fn the_order_is_pinned() {
 fn hard_is_hard() {
     let mut s = settings();
     for kind in [("tool", "Bash"), ("bash_pattern", "rm -rf*"), ("rule", "rm_slash")] {
-        s.allow.push(StandingAllow { scope: Scope::parse_standing(kind.0, kind.1).unwrap(), until: None });
+        s.allow.push(StandingAllow {
+            scope: Scope::parse_standing(kind.0, kind.1).unwrap(),
+            principal: None,
+            until: None,
+        });
     }
     s.level = crate::rulebook::settings::Level::L3;
     let mut c = case("Bash", r#"{"command":"rm -rf /opt/x"}"#, s);
@@ -409,7 +413,7 @@ fn what_always_would_write() {
 fn standing_allows_end() {
     let mut s = settings();
     let scope = Scope::parse_standing("bash_pattern", "git push --force*").unwrap();
-    s.allow = vec![StandingAllow { scope, until: Some(NOW.plus_s(1)) }];
+    s.allow = vec![StandingAllow { scope, principal: None, until: Some(NOW.plus_s(1)) }];
     let mut c = case("Bash", &Json::object([("command", Json::str(PUSH))]).canonical(), s);
     assert_eq!(c.says(), ("allow", Step::Scope));
     c.ledger.now = NOW.plus_s(1);

@@ -8,10 +8,11 @@ use super::settings::RuleSettings;
 use super::slices::{Kind, Slices};
 use super::{BASE_PERMIT, RuleSet, Rulebook};
 use crate::call::ToolCall;
-use crate::facts::{Facts, paths};
+use crate::facts::{Facts, Own, paths};
 use crate::ledger::{Ledger, Resolved};
+use crate::{fetch, mail, notes};
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityTypeName, EntityUid, PolicySet, Request,
+    Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PolicySet, Request,
     RestrictedExpression,
 };
 use std::collections::BTreeSet;
@@ -52,6 +53,9 @@ enum Action<'a> {
     Invoke,
     Write(&'a str),
     Bash(&'a str),
+    Fetch(&'a fetch::Request),
+    Mail(&'a mail::Message),
+    Recall(&'a notes::Ask),
 }
 
 impl Action<'_> {
@@ -60,6 +64,11 @@ impl Action<'_> {
             Action::Invoke => Kind::Invoke,
             Action::Write(_) => Kind::Write,
             Action::Bash(_) => Kind::Bash,
+            Action::Fetch(_) => Kind::Fetch,
+            Action::Mail(_) => Kind::Mail,
+            Action::Recall(notes::Ask::Fetch { whole: true, .. }) => Kind::MemoryFetch,
+            Action::Recall(notes::Ask::Fetch { .. }) => Kind::MemoryPreview,
+            Action::Recall(_) => Kind::MemoryList,
         }
     }
 }
@@ -68,6 +77,8 @@ impl Action<'_> {
 pub struct Asked {
     tool: String,
     requests: Vec<(Kind, Request)>,
+    /// A note with the store it lies in; everything else has no parents.
+    entities: Entities,
 }
 
 impl Asked {
@@ -100,8 +111,23 @@ impl Asked {
         let mut actions = vec![Action::Invoke];
         actions.extend(writes.iter().map(|p| Action::Write(p)));
         actions.extend(seen.facts.command_forms.iter().map(|c| Action::Bash(c)));
+        actions.extend(match &seen.facts.own {
+            Some(Ok(Own::Fetch(request))) => Some(Action::Fetch(request)),
+            Some(Ok(Own::Mail(message))) => Some(Action::Mail(message)),
+            Some(Ok(Own::Recall(ask))) => Some(Action::Recall(ask)),
+            // The floor refused it.
+            Some(Err(_)) | None => None,
+        });
+        let entities = match &seen.facts.own {
+            Some(Ok(Own::Recall(ask))) => lies_in(ask)?,
+            _ => Entities::empty(),
+        };
         let requests = actions.iter().map(|action| Ok((action.kind(), request(seen, action)?)));
-        Ok(Asked { tool: seen.tool.to_owned(), requests: requests.collect::<Result<_, EvalError>>()? })
+        Ok(Asked {
+            tool: seen.tool.to_owned(),
+            requests: requests.collect::<Result<_, EvalError>>()?,
+            entities,
+        })
     }
 }
 
@@ -112,7 +138,7 @@ impl Rulebook {
         let mut hits: Hits = Vec::new();
         for (kind, request) in &asked.requests {
             for policies in slices.for_request(*kind, &asked.tool) {
-                for id in ask(policies, request)? {
+                for id in ask(policies, request, &asked.entities)? {
                     if !hits.contains(&id) {
                         hits.push(id);
                     }
@@ -134,6 +160,7 @@ impl Rulebook {
             writes: vec!["/probe".to_owned()],
             given_write: None,
             paths: Vec::new(),
+            own: None,
         };
         let principal = "agent:other:0".to_owned();
         let seen = Seen {
@@ -186,21 +213,49 @@ fn written(facts: &Facts, resolved: &[Resolved]) -> Vec<String> {
 static TOOL: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static FILE: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static BASH: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static SECRET: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static CHANNEL: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static STORE: OnceLock<Option<EntityTypeName>> = OnceLock::new();
+static ENTRY: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static AGENT: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 static ACTION: OnceLock<Option<EntityTypeName>> = OnceLock::new();
 
+fn uid(kind: &OnceLock<Option<EntityTypeName>>, name: &str, id: &str) -> Result<EntityUid, EvalError> {
+    // Parsing a type's name costs as much as a small evaluation.
+    let kind = kind.get_or_init(|| name.parse().ok()).clone().ok_or_else(|| fault("a type name"))?;
+    Ok(EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id)))
+}
+
+/// The store, or the note, that is asked for. Both names were checked.
+fn remembered(ask: &notes::Ask) -> Result<EntityUid, EvalError> {
+    match ask.place() {
+        (store, "") => uid(&STORE, "Agent::MemoryStore", &format!("default/{store}")),
+        (store, key) => uid(&ENTRY, "Agent::MemoryEntry", &format!("default/{store}/{key}")),
+    }
+}
+
+fn lies_in(ask: &notes::Ask) -> Result<Entities, EvalError> {
+    let (store, key) = ask.place();
+    if key.is_empty() {
+        return Ok(Entities::empty());
+    }
+    let store = uid(&STORE, "Agent::MemoryStore", &format!("default/{store}"))?;
+    let note = Entity::new_no_attrs(remembered(ask)?, [store].into());
+    Entities::from_entities([note], None).map_err(fault)
+}
+
 fn request(seen: &Seen<'_>, action: &Action<'_>) -> Result<Request, EvalError> {
-    let uid = |kind: &OnceLock<Option<EntityTypeName>>, name: &str, id: &str| {
-        // Parsing a type's name costs as much as a small evaluation.
-        let kind = kind.get_or_init(|| name.parse().ok()).clone().ok_or_else(|| fault("a type name"))?;
-        Ok::<EntityUid, EvalError>(EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id)))
-    };
     // User text must never become an entity id, so files and commands are sentinels; tool names are bounded.
     let name = action.kind().action();
     let resource = match action {
         Action::Invoke => uid(&TOOL, "Agent::Tool", seen.tool)?,
         Action::Write(_) => uid(&FILE, "Agent::File", "file")?,
         Action::Bash(_) => uid(&BASH, "Agent::BashCommand", "command")?,
+        Action::Fetch(request) => {
+            uid(&SECRET, "Agent::Secret", &format!("default/{}", request.secret.as_str()))?
+        }
+        Action::Mail(_) => uid(&CHANNEL, "Agent::MailChannel", "default")?,
+        Action::Recall(ask) => remembered(ask)?,
     };
     let context = Context::from_pairs(pairs(seen, action)).map_err(fault)?;
     Request::new(
@@ -213,8 +268,8 @@ fn request(seen: &Seen<'_>, action: &Action<'_>) -> Result<Request, EvalError> {
     .map_err(fault)
 }
 
-fn ask(policies: &PolicySet, request: &Request) -> Result<Hits, EvalError> {
-    let response = Authorizer::new().is_authorized(request, policies, &Entities::empty());
+fn ask(policies: &PolicySet, request: &Request, entities: &Entities) -> Result<Hits, EvalError> {
+    let response = Authorizer::new().is_authorized(request, policies, entities);
     let diagnostics = response.diagnostics();
     let rules: Vec<String> = diagnostics
         .errors()
@@ -271,6 +326,37 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
     match action {
         Action::Invoke => {}
         Action::Write(path) => out.push(("file_path", text(path))),
+        Action::Fetch(request) => out.extend([
+            ("secret_name", text(request.secret.as_str())),
+            ("host", text(request.authority.host())),
+            ("port", RestrictedExpression::new_long(i64::from(request.authority.port()))),
+            ("method", text(request.method.as_str())),
+            ("path", text(request.path())),
+            ("scheme", text(request.placement.scheme())),
+            ("header", text(request.placement.header())),
+        ]),
+        Action::Mail(message) => {
+            let lower = |list: &mut dyn Iterator<Item = &str>| {
+                list.map(str::to_lowercase).collect::<std::collections::BTreeSet<String>>()
+            };
+            let recipients = lower(&mut message.recipients());
+            let replies = lower(&mut message.reply_to.iter().flatten().map(String::as_str));
+            let bytes = message.text.len() + message.html.as_ref().map_or(0, String::len);
+            let count = |n: usize| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+            out.extend([
+                ("recipient_count", count(message.recipients().count())),
+                ("recipients", set(&recipients)),
+                ("recipient_domains", set(&message.domains())),
+                ("reply_to", set(&replies)),
+                ("purpose", text(message.purpose.as_deref().unwrap_or_default())),
+                ("has_html", truth(message.html.is_some())),
+                ("body_bytes", count(bytes)),
+            ]);
+        }
+        Action::Recall(ask) => {
+            let (store, key) = ask.place();
+            out.extend([("store", text(store)), ("key", text(key))]);
+        }
         Action::Bash(command) => {
             let shell = facts.shell.as_ref();
             let refs = shell.map(|s| s.git_push_refs.clone()).unwrap_or_default();

@@ -157,6 +157,9 @@ impl Rulebook {
         }
         for id in &book.settings.disabled {
             let what = match book.rule(id) {
+                Some(_) if crate::judge::is_by_grant(std::slice::from_ref(id)) => format!(
+                    "rules.disable names `{id}`, which no configuration switches off; grant single uses with `[[allow]]`"
+                ),
                 Some(rule) if rule.set == RuleSet::Soft => continue,
                 Some(_) => format!("rules.disable names `{id}`, which is a hard rule"),
                 None => format!("rules.disable names `{id}`, which is no rule"),
@@ -300,6 +303,7 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     let mut disabled = s.disabled.clone();
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
+    parts.extend(s.deny.iter().map(|d| format!("deny {d:?}").into()));
     parts.extend(s.blocked.iter().map(|p| format!("blocked {p:?}").into()));
     parts.extend(s.ground.tiers.iter().map(|t| format!("tier {} {}", t.pattern, t.tier.as_str()).into()));
     parts.extend(s.ground.tools.iter().map(|t| format!("tool {t:?}").into()));

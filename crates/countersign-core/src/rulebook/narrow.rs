@@ -85,6 +85,8 @@ impl RuleSettings {
             ground: self.ground,
             repo: self.repo,
             allow: self.allow,
+            deny: self.deny,
+            project: self.project,
             timeout_s: self.timeout_s.min(found.timeout_s),
             cap: self.cap.min(found.cap),
             per_minute: self.per_minute.min(found.per_minute),

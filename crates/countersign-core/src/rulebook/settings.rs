@@ -1,13 +1,15 @@
 //! Settings of the rulebook: what configuration means for judging, already checked and put together from its layers.
 
 use crate::approval::Wait;
-use crate::approval::scope::Scope;
+use crate::approval::scope::{Scope, ScopeError};
 use crate::cleanse::Catalogue;
 use crate::cleanse::injection::Consequence;
 use crate::facts::ground::Ground;
 use crate::facts::paths::{BlockMode, PathPattern};
 use crate::json::Bounds;
+use crate::principal::Principal;
 use crate::time::Timestamp;
+use crate::vault::binding::Authority;
 
 /// Whether rules hold and refuse, or only say what they would have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,8 +85,106 @@ pub enum ScopeMatch {
 pub struct StandingAllow {
     /// What it covers.
     pub scope: Scope,
+    /// Who may use it; `None`: everybody but sub-agents.
+    pub principal: Option<String>,
     /// When it ends.
     pub until: Option<Timestamp>,
+}
+
+impl StandingAllow {
+    /// Whether it counts for a call of this principal now.
+    pub fn counts(&self, principal: &Principal, now: Timestamp) -> bool {
+        let theirs = match &self.principal {
+            Some(named) => *named == principal.id(),
+            None => true,
+        };
+        theirs && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// A standing denial: nothing lifts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingDeny {
+    /// What it refuses.
+    pub what: Denial,
+    /// Whom; `None`: everybody.
+    pub principal: Option<String>,
+    /// When it ends.
+    pub until: Option<Timestamp>,
+}
+
+impl StandingDeny {
+    /// Whether it counts for a call of this principal now.
+    pub fn counts(&self, principal: &Principal, now: Timestamp) -> bool {
+        let theirs = self.principal.as_ref().is_none_or(|named| *named == principal.id());
+        theirs && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What a standing denial refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// Uses of a secret, or of all of them; at one host, or at all.
+    Secret {
+        /// Its name; `None`: every secret.
+        key: Option<String>,
+        /// The host; `None`: every host.
+        authority: Option<Authority>,
+    },
+    /// Notes.
+    Memory {
+        /// The store; `None`: every store.
+        store: Option<String>,
+        /// The note; `None`: every note.
+        key: Option<String>,
+    },
+    /// Whatever the scope covers, were it an allow.
+    Scope(Scope),
+}
+
+impl Denial {
+    /// Reads the value of an entry of a kind: a part that is a star means all.
+    pub fn parse(kind: &str, value: &str) -> Result<Denial, ScopeError> {
+        let part = |text: &str| (text != "*").then(|| text.to_owned());
+        match kind {
+            "secret" => {
+                let (key, host) = value.split_once('@').unwrap_or((value, "*"));
+                let key = part(key);
+                if key.as_ref().is_some_and(|key| crate::names::check(key).is_err()) {
+                    return Err(ScopeError::NoUse(value.to_owned()));
+                }
+                let authority = match host {
+                    "*" => None,
+                    host => Some(Authority::parse(host).ok_or_else(|| ScopeError::NoUse(value.to_owned()))?),
+                };
+                Ok(Denial::Secret { key, authority })
+            }
+            "memory" => {
+                let (store, key) = value.split_once('/').unwrap_or((value, "*"));
+                let (store, key) = (part(store), part(key));
+                let fits = store.as_ref().is_none_or(|store| crate::notes::is_store(store))
+                    && key.as_ref().is_none_or(|key| crate::names::check(key).is_ok());
+                if fits {
+                    Ok(Denial::Memory { store, key })
+                } else {
+                    Err(ScopeError::NoNote(value.to_owned()))
+                }
+            }
+            other => Scope::parse_standing(other, value).map(Denial::Scope),
+        }
+    }
+
+    /// Whether it is about a use of a secret.
+    pub fn meets_secret(&self, name: &str, at: &Authority) -> bool {
+        matches!(self, Denial::Secret { key, authority }
+            if key.as_ref().is_none_or(|key| key == name) && authority.as_ref().is_none_or(|a| a == at))
+    }
+
+    /// Whether it is about a note. A list of a store meets what is about all its notes.
+    pub fn meets_note(&self, name: &str, note: &str) -> bool {
+        matches!(self, Denial::Memory { store, key }
+            if store.as_ref().is_none_or(|store| store == name) && key.as_ref().is_none_or(|key| key == note))
+    }
 }
 
 /// Everything judging needs of configuration. Units are in the names.
@@ -114,6 +214,10 @@ pub struct RuleSettings {
     pub repo: String,
     /// Standing allows.
     pub allow: Vec<StandingAllow>,
+    /// Standing denials.
+    pub deny: Vec<StandingDeny>,
+    /// Id of the project: secrets and notes can be bound to it.
+    pub project: String,
     /// Default window of a request.
     pub timeout_s: i64,
     /// Most requests of a session.
@@ -164,6 +268,8 @@ impl RuleSettings {
             ground: Ground::at_home(home),
             repo: String::new(),
             allow: Vec::new(),
+            deny: Vec::new(),
+            project: String::new(),
             timeout_s: 300,
             cap: 50,
             per_minute: 20,

@@ -13,10 +13,24 @@ pub(super) enum Kind {
     Invoke,
     Write,
     Bash,
+    Fetch,
+    Mail,
+    MemoryList,
+    MemoryPreview,
+    MemoryFetch,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 3] = [Kind::Invoke, Kind::Write, Kind::Bash];
+    pub(super) const ALL: [Kind; 8] = [
+        Kind::Invoke,
+        Kind::Write,
+        Kind::Bash,
+        Kind::Fetch,
+        Kind::Mail,
+        Kind::MemoryList,
+        Kind::MemoryPreview,
+        Kind::MemoryFetch,
+    ];
 
     /// The action's id.
     pub(super) fn action(self) -> &'static str {
@@ -24,6 +38,11 @@ impl Kind {
             Kind::Invoke => "invoke_tool",
             Kind::Write => "write_file",
             Kind::Bash => "execute_bash",
+            Kind::Fetch => "http_fetch",
+            Kind::Mail => "send_email",
+            Kind::MemoryList => "memory_list",
+            Kind::MemoryPreview => "memory_preview",
+            Kind::MemoryFetch => "memory_fetch",
         }
     }
 }
@@ -32,12 +51,11 @@ impl Kind {
 #[derive(Default)]
 pub(super) struct Slices {
     all: PolicySet,
-    invoke: PolicySet,
-    write: PolicySet,
-    bash: PolicySet,
+    kinds: HashMap<Kind, PolicySet>,
     /// Rules for one tool alone. The permit is in each, or the set would deny everything.
     tools: HashMap<String, PolicySet>,
     permit: Option<Policy>,
+    none: PolicySet,
 }
 
 impl Slices {
@@ -71,18 +89,10 @@ impl Slices {
                 ActionConstraint::In(uids) => uids.iter().any(|uid| is_action(uid, kind)),
             };
             if applies {
-                put(self.slice(kind), &policy)?;
+                put(self.kinds.entry(kind).or_default(), &policy)?;
             }
         }
         put(&mut self.all, &policy)
-    }
-
-    fn slice(&mut self, kind: Kind) -> &mut PolicySet {
-        match kind {
-            Kind::Invoke => &mut self.invoke,
-            Kind::Write => &mut self.write,
-            Kind::Bash => &mut self.bash,
-        }
     }
 
     /// The sets that a request has to be put to: of a kind, and of the tool when that is the resource.
@@ -91,11 +101,8 @@ impl Slices {
         kind: Kind,
         tool: &str,
     ) -> impl Iterator<Item = &'a PolicySet> + use<'a> {
-        let general = match kind {
-            Kind::Invoke => &self.invoke,
-            Kind::Write => &self.write,
-            Kind::Bash => &self.bash,
-        };
+        // The catch-all is in each slice; without one the empty set denies, which is a fault.
+        let general = self.kinds.get(&kind).unwrap_or(&self.none);
         // Only `invoke_tool` has the tool as its resource; the others have a sentinel.
         let own = (kind == Kind::Invoke).then(|| self.tools.get(tool)).flatten();
         std::iter::once(general).chain(own)

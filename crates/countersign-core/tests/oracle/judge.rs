@@ -55,6 +55,7 @@ impl Judge {
             )
             .unwrap(),
             cwd: Some(PROJECT.into()),
+            joins: None,
             served: None,
         })
         .unwrap();

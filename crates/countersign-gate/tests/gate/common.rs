@@ -109,6 +109,7 @@ impl World {
             tool: "Bash".to_owned(),
             args: Json::object([("command", Json::str(line))]),
             cwd: Some("/home/ana/shop".to_owned()),
+            joins: None,
             served: None,
         })
         .unwrap()

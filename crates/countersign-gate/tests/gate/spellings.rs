@@ -236,6 +236,7 @@ async fn every_spelling_of_a_blocked_file_is_blocked() {
             tool: tool.to_owned(),
             args,
             cwd: Some(root.to_owned()),
+            joins: None,
             served: None,
         })
         .unwrap();

@@ -93,6 +93,7 @@ async fn scopes_do_not_answer_it() {
 #[tokio::test]
 async fn standing_allows_do_not_cover_it() {
     let allow = |kind: &str, value: &str| StandingAllow {
+        principal: None,
         scope: Scope::parse_standing(kind, value).unwrap(),
         until: None,
     };
@@ -114,8 +115,11 @@ async fn standing_allows_do_not_cover_it() {
 async fn switched_off_it_leaves_scopes_alone() {
     let mut s = settings();
     s.disabled = vec![RULE.to_owned()];
-    s.allow =
-        vec![StandingAllow { scope: Scope::parse_standing("bash_pattern", "git *").unwrap(), until: None }];
+    s.allow = vec![StandingAllow {
+        scope: Scope::parse_standing("bash_pattern", "git *").unwrap(),
+        principal: None,
+        until: None,
+    }];
     let world = World::new().await;
     let gate = world.gate_with(load(Vec::new(), s));
     says(&world, &gate, FLAGGED).await;

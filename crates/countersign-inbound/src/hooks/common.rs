@@ -107,6 +107,7 @@ pub(super) fn read_call(
         cwd: Some((cx.resolve)(&cwd).unwrap_or(cwd)),
         tool,
         args,
+        joins: None,
         served: None,
     };
     ToolCall::new(parts).map_err(|e| malformed(e.to_string()))
@@ -257,6 +258,7 @@ pub(super) async fn ended(
         bytes: response.map_or(0, |r| i64::try_from(r.canonical().len()).unwrap_or(i64::MAX)),
         redactions: Vec::new(),
         injection,
+        records: Vec::new(),
     };
     match cx.gate.observe(&CallRef::Host(host), outcome).await {
         Ok(Some(_)) => {}

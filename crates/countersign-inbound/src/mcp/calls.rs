@@ -1,6 +1,6 @@
 //! The way of one call at this door: which server and tool, what the hook said of it, judged, held, performed, told.
 
-use super::server::{bad_params, parameters};
+use super::server::{WIDE, bad_params, parameters};
 use super::{Asked, Door, Flight, Shape, answer_to, locked, matches_any, refusal_data};
 use async_trait::async_trait;
 use countersign_core::call::Door as CallDoor;
@@ -43,7 +43,7 @@ impl Door {
             let target = Target { server, tool, is_tool: false, message: message.clone() };
             return self.perform(id, target, flight).await;
         }
-        let tool = match parameters(message, self.bounds()) {
+        let tool = match parameters(message, WIDE) {
             Ok(params) => params.text("name").map(str::to_owned),
             Err(_) => None,
         };
@@ -52,9 +52,15 @@ impl Door {
             self.malformed("tools/call", Code::Malformed, why).await;
             return Some(bad_params(id, why));
         };
-        let own = self.parts.shape == Shape::One && super::own::is_own(&tool);
-        if own && self.surface(server).await.is_none_or(|s| !s.surface.tools.contains_key(&tool)) {
-            return self.own_tool(id, &tool, message, flight).await;
+        let ours = super::own::is_own(&tool) || self.acts(&tool);
+        if self.parts.shape == Shape::One
+            && ours
+            && self.surface(server).await.is_none_or(|s| !s.surface.tools.contains_key(&tool))
+        {
+            return match self.acts(&tool) {
+                true => self.acting_tool(id, &tool, message, flight).await,
+                false => self.own_tool(id, &tool, message, flight).await,
+            };
         }
         let target = Target { server, tool, is_tool: true, message: message.clone() };
         self.perform(id, target, flight).await
@@ -92,16 +98,7 @@ impl Door {
         flight: Arc<Flight>,
         hand: &dyn Downstream,
     ) -> Option<String> {
-        let caller = Waiting {
-            door: Arc::clone(self),
-            flight: Arc::clone(&flight),
-            token: message.param(&["_meta", "progressToken"]).map(str::to_owned),
-            tool: call.tool().to_owned(),
-            over: Arc::default(),
-        };
-        let patience = self.patience();
-        let (answered, performed) = self.parts.gate.call(call, patience, &caller, hand).await;
-        caller.end();
+        let (answered, performed) = self.walked(call, message, &flight, hand).await;
         if flight.is_cancelled() {
             return None;
         }
@@ -110,6 +107,26 @@ impl Door {
             Some(performed) => told(id, is_tool, performed, &answered),
             None => self.declined(id, is_tool, &answered),
         })
+    }
+
+    /// Walks the gate's path with a call, while its client is told that it waits.
+    pub(super) async fn walked(
+        self: &Arc<Self>,
+        call: &ToolCall,
+        message: &Message,
+        flight: &Arc<Flight>,
+        hand: &dyn Downstream,
+    ) -> (Answered, Option<Performed>) {
+        let caller = Waiting {
+            door: Arc::clone(self),
+            flight: Arc::clone(flight),
+            token: message.param(&["_meta", "progressToken"]).map(str::to_owned),
+            tool: call.tool().to_owned(),
+            over: Arc::default(),
+        };
+        let done = self.parts.gate.call(call, self.patience(), &caller, hand).await;
+        caller.end();
+        done
     }
 
     /// How long the client waits for one call, as far as that is known: what its versions do unless they are told
@@ -137,6 +154,7 @@ impl Door {
             tool,
             args,
             cwd: Some(self.parts.folder.clone()),
+            joins: None,
             served: served.map(Box::new),
         }
     }
@@ -166,8 +184,6 @@ impl Door {
         } else {
             Surface::Method
         };
-        let meta = params.get("_meta");
-        let tool_use_id = ["claudecode/toolUseId", "callId"].iter().find_map(|key| meta?.text(key));
         let served = Served {
             server: target.server.to_owned(),
             launch: backend.launch.pinned(),
@@ -177,17 +193,16 @@ impl Door {
             roles: backend.roles.get(&target.tool).cloned().unwrap_or_default(),
             asked: None,
             wire: Some(target.message.clone()),
-            joins: None,
         };
         let tool = format!("mcp__{}__{}", target.server, target.tool);
         let mut parts = self.call_parts(tool, args, Some(served));
-        parts.tool_use_id = tool_use_id.filter(|id| id.len() <= 256).map(str::to_owned);
+        parts.tool_use_id = tool_use_id(&params);
         ToolCall::new(parts).map_err(|e| bad(&e.to_string()))
     }
 
     /// Takes up what the client's hook said of this very call, sub-agent included. Whether it still can be taken up is
     /// judged with the call; a store that does not answer leaves the call to be judged alone.
-    async fn join(&self, call: ToolCall) -> ToolCall {
+    pub(super) async fn join(&self, call: ToolCall) -> ToolCall {
         let Ok(Some((hook, principal))) = self.parts.gate.hooked(&call).await else { return call };
         let Some(principal) = Principal::parse_agent(&principal) else { return call };
         let same_user = matches!(
@@ -199,14 +214,12 @@ impl Door {
         }
         let mut parts = call.parts().clone();
         parts.principal = principal;
-        if let Some(served) = &mut parts.served {
-            served.joins = Some(hook);
-        }
+        parts.joins = Some(hook);
         ToolCall::new(parts).unwrap_or(call)
     }
 
     /// The answer to a call that did not run.
-    fn declined(&self, id: &str, is_tool: bool, answered: &Answered) -> String {
+    pub(super) fn declined(&self, id: &str, is_tool: bool, answered: &Answered) -> String {
         let call = answered.call_id.to_string();
         let rules = match answered.rules.as_slice() {
             [] => String::new(),
@@ -253,6 +266,13 @@ impl Door {
         }
         failed_result(id, &text, Some(data))
     }
+}
+
+/// The client's own id of a call, as its message has it.
+pub(super) fn tool_use_id(params: &Json) -> Option<String> {
+    let meta = params.get("_meta")?;
+    let found = ["claudecode/toolUseId", "callId"].iter().find_map(|key| meta.text(key));
+    found.filter(|id| id.len() <= 256).map(str::to_owned)
 }
 
 /// The answer to a call that ran.

@@ -209,6 +209,7 @@ impl Door {
                     bytes,
                     redactions: Vec::new(),
                     injection: None,
+                    records: Vec::new(),
                 };
                 let recorded = self.parts.gate.observe(&CallRef::Id(call), ended).await;
                 if !matches!(recorded, Ok(Some(_))) {

@@ -3,7 +3,7 @@
 //! A listing that may be shown whole goes to the client byte for byte. The client's own request serves as our look at
 //! the server when it brings everything at once; a listing in pages is fetched whole beside it.
 
-use super::{Door, Shape, answer_to, matches_any, own, refused};
+use super::{Door, Shape, acting, answer_to, matches_any, own, refused};
 use countersign_core::code::Code;
 use countersign_core::json::Json;
 use countersign_core::json::scan::{self, splice};
@@ -123,7 +123,10 @@ impl Door {
             .filter_map(|tool| result.get(tool.span.clone()).map(str::to_owned))
             .collect();
         let own = if self.parts.shape == Shape::One && page.next.is_none() {
-            own::tools(|name| looked.surface.tools.contains_key(name))
+            let taken = |name: &str| looked.surface.tools.contains_key(name);
+            let mut own = own::tools(taken);
+            own.extend(acting::tools(&self.parts.acting, &self.principal(), taken));
+            own
         } else {
             Vec::new()
         };
@@ -179,6 +182,7 @@ impl Door {
             }
         }
         lists.extend(own::tools(|_| false));
+        lists.extend(acting::tools(&self.parts.acting, &self.principal(), |_| false));
         rpc_result(id, &format!("{{\"tools\":[{}]}}", lists.join(",")))
     }
 }

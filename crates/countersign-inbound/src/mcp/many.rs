@@ -6,7 +6,7 @@
 
 use super::calls::Target;
 use super::listing::not_found;
-use super::server::parameters;
+use super::server::{WIDE, parameters};
 use super::{Door, Flight, locked, own};
 use countersign_core::code::Code;
 use countersign_core::json::Json;
@@ -218,7 +218,7 @@ impl Door {
         message: &Message,
         flight: Arc<Flight>,
     ) -> Option<String> {
-        let params = match parameters(message, self.bounds()) {
+        let params = match parameters(message, WIDE) {
             Ok(params) => params,
             Err(why) => {
                 self.malformed(method, Code::Malformed, &why).await;
@@ -227,6 +227,9 @@ impl Door {
         };
         if method == "tools/call" {
             let name = params.text("name").unwrap_or_default();
+            if self.acts(name) {
+                return self.acting_tool(id, name, message, flight).await;
+            }
             if own::is_own(name) {
                 return self.own_tool(id, name, message, flight).await;
             }

@@ -3,10 +3,11 @@
 //! Whatever a client asks is judged as a call, or is one of the few requests that are none (`gate::servers`). What is
 //! not judged goes through as it came: text with an id, a name or a token replaced. `client` takes the client's
 //! messages, `calls` is the way of one call, `server` takes what servers say by themselves, `listing` looks at what they
-//! list, `many` speaks for several servers at once, `own` has the gate's own tools.
+//! list, `many` speaks for several servers at once, `own` has the gate's tools that tell, `acting` those that act.
 //!
 //! Lines come in and go out through channels; where they come from is the binary's business.
 
+mod acting;
 mod calls;
 mod client;
 mod listing;
@@ -25,7 +26,7 @@ use countersign_core::ledger::AgentProcess;
 use countersign_core::principal::{Client, Principal};
 use countersign_core::rpc::{self, Message};
 use countersign_gate::gate::{Gate, Leaving};
-use countersign_gate::seams::{Clock, Gateway, Servers};
+use countersign_gate::seams::{Clock, Downstream, Gateway, Servers};
 use countersign_gate::servers::Launch;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -110,6 +111,10 @@ pub struct DoorParts {
     pub process: AgentProcess,
     /// The process that the client runs in.
     pub agent: Option<AgentProcess>,
+    /// The gate's tools that act and are there: names of `facts::tools::MAIN_ONLY`.
+    pub acting: Vec<&'static str>,
+    /// Performs them.
+    pub hand: Arc<dyn Downstream>,
     /// Lines to the client, without their ends.
     pub output: mpsc::UnboundedSender<Outgoing>,
 }

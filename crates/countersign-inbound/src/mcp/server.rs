@@ -125,7 +125,6 @@ impl Door {
             roles: Vec::new(),
             asked: Some(said),
             wire: Some(message.clone()),
-            joins: None,
         };
         let parts = self.call_parts(tool, args, Some(served));
         ToolCall::new(parts).ok()
@@ -138,6 +137,10 @@ impl Door {
         }
     }
 }
+
+/// What a call may hold at most, whosever tool it is: a body or two of 1 MiB, escaped (DECISIONS row 25). A server's
+/// arguments have tighter bounds, which are looked at once it is known that they are a server's.
+pub(super) const WIDE: Bounds = Bounds { max_bytes: 8 * 1_048_576, max_depth: 136, max_nodes: 201_000 };
 
 /// Parameters of a request as one JSON value.
 pub(super) fn parameters(message: &Message, bounds: Bounds) -> Result<Json, String> {

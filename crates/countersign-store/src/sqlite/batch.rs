@@ -7,7 +7,7 @@
 
 use super::fault::{Fail, Outcome};
 use super::tx::Tx;
-use super::{Inner, Link, approvals, change, open, verbs};
+use super::{Inner, Link, approvals, change, keeper, open, verbs};
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::Draft;
@@ -15,7 +15,7 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
-use countersign_gate::seams::{CallRef, Committed, Gateway, PinChange, StoreError};
+use countersign_gate::seams::{CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,9 @@ pub(super) enum Verb {
     ClearHalt(Option<Clean>, Approver),
     SetPins(Vec<PinChange>, Vec<Draft>),
     LoseGateway(Gateway),
+    SetVault(Option<String>, Box<VaultRows>, Draft),
+    SecretUsed(String, String, u32),
+    SecretEchoed(String, u32),
 }
 
 /// What came of it.
@@ -214,5 +217,12 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Done
         }
         Verb::LoseGateway(gateway) => Answer::Number(verbs::lose_gateway(tx, gateway).await?),
+        Verb::SetVault(was, now, record) => {
+            Answer::Flag(keeper::set_vault(tx, was.as_deref(), now, record).await?)
+        }
+        Verb::SecretUsed(name, principal, per_minute) => {
+            Answer::Flag(keeper::used(tx, name, principal, *per_minute).await?)
+        }
+        Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
     })
 }

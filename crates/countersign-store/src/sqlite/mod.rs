@@ -1,7 +1,8 @@
 //! The store on SQLite: one connection, one write queue, one file.
 //!
 //! `open` makes and checks the files, `batch` shares commits, `tx` is one write transaction, `ledger` the one read,
-//! `change`, `approvals` and `verbs` what a transaction does. Everything that is SQLite's own way stays in here.
+//! `change`, `approvals` and `verbs` what a transaction does, `keeper` the user's
+//! vault. Everything that is SQLite's own way stays in here.
 
 mod approvals;
 mod batch;
@@ -205,6 +206,9 @@ macro_rules! write {
         }
     };
 }
+
+// Behind the macros that it uses.
+mod keeper;
 
 impl SqliteStore {
     /// Opens the store, creating it the first time. Cheap when it exists: one look at the folder, the marker and the

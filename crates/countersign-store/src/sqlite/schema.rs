@@ -3,7 +3,10 @@
 use countersign_core::task::TaskStatus;
 
 /// The version that `PRAGMA user_version` holds.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
+
+/// Version 3 had nothing of the user's.
+const INTO_4: &str = include_str!("keeper.sql");
 
 /// Version 2 had a place for a task's suspicion that nothing wrote to.
 const FROM_2: &str = "
@@ -44,9 +47,10 @@ pub(super) fn upgrade(version: i64) -> String {
                 statement("CREATE TABLE nodes", "WITHOUT ROWID;"),
                 statement("CREATE TRIGGER calls_join_once", "END;"),
             ];
-            format!("{FROM_1}{}{INTO_2}{FROM_2}PRAGMA user_version = {VERSION};\n", parts.join("\n"))
+            format!("{FROM_1}{}{INTO_2}{FROM_2}{INTO_4}PRAGMA user_version = {VERSION};\n", parts.join("\n"))
         }
-        2 => format!("{FROM_2}PRAGMA user_version = {VERSION};\n"),
+        2 => format!("{FROM_2}{INTO_4}PRAGMA user_version = {VERSION};\n"),
+        3 => format!("{INTO_4}PRAGMA user_version = {VERSION};\n"),
         _ => text(),
     }
 }
@@ -71,7 +75,7 @@ fn text() -> String {
         .replace("@TASK_STATES@", &states)
         .replace("@TASK_ENDED@", &ended)
         .replace("@TASK_EDGES@", &edges);
-    format!("{schema}\nPRAGMA user_version = {VERSION};\n")
+    format!("{schema}\n{INTO_4}\nPRAGMA user_version = {VERSION};\n")
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(super) fn scope(text: &str) -> Option<Scope> {
         "bash_pattern" => Scope::BashPattern(value),
         "write_path" => Scope::WritePath(value),
         "rule" => Scope::Rule(value),
+        "secret" => Scope::Secret(value),
+        "memory" => Scope::Memory(value),
         _ => return None,
     })
 }

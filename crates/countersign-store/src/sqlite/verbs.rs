@@ -65,7 +65,12 @@ pub(super) async fn observe(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> O
             if ended.taints() {
                 taint(tx, &row).await?;
             }
-            finished(tx, &row, ended).map(Some)
+            let call_id = finished(tx, &row, ended)?;
+            let task: Option<String> = row.try_get("task_id")?;
+            for record in &ended.records {
+                tx.append(&record.clone().call(call_id).task(task.as_deref().and_then(TaskId::parse)))?;
+            }
+            Ok(Some(call_id))
         }
         None => Ok(None),
     }
@@ -116,6 +121,7 @@ fn finished(tx: &mut Tx<'_>, row: &SqliteRow, ended: &Ended) -> Outcome<CallId> 
 /// The end of a call that nobody told of.
 fn unknown() -> Ended {
     Ended {
+        records: Vec::new(),
         outcome: CallOutcome::Unknown,
         code: None,
         duration_ms: None,

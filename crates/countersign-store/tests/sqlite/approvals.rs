@@ -471,6 +471,7 @@ async fn calls_end_once_and_sessions_end_whole() {
         bytes: 120,
         redactions: Vec::new(),
         injection: None,
+        records: Vec::new(),
     };
     assert_eq!(store.observe(&CallRef::Host(host.clone()), ok()).await.unwrap(), Some(first.call_id));
     assert_eq!(store.observe(&CallRef::Host(host), ok()).await.unwrap(), None);
@@ -533,6 +534,7 @@ async fn a_flagged_result_moves_its_task_alone() {
             bytes: 1,
             redactions: Vec::new(),
             injection: finding.clone(),
+            records: Vec::new(),
         };
         store.observe(&CallRef::Id(row.call_id), ended).await.unwrap();
         let tainted = store.ledger(&reading).await.unwrap().tainted();

@@ -285,6 +285,8 @@ fn refused(e: &DeskError) -> u8 {
         }
         DeskError::Scope(_)
         | DeskError::TooWide(..)
+        | DeskError::ByGrant(_)
+        | DeskError::OtherGrant(_)
         | DeskError::NoRule(..)
         | DeskError::ReasonTooLong(_) => exit::USAGE,
         DeskError::Assurance(..) => exit::NOT_AUTHENTICATED,

@@ -60,7 +60,7 @@ impl Config {
                     let tail = if show { format!("  # {place}") } else { String::new() };
                     say(&format!("{} = {value}{tail}", key.name));
                 }
-                for entry in settings.allow.iter().filter(|a| a.project == wired.project.id) {
+                for entry in settings.allow.iter().filter(|a| a.is_for(&wired.project.id)) {
                     let until = entry.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
                     say(&format!("allow {}:{}{until}", entry.kind, clean_line(&entry.value, 200)));
                 }

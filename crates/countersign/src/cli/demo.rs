@@ -130,6 +130,7 @@ async fn step(
         tool: "Bash".to_owned(),
         args: Json::object([("command", Json::str(line))]),
         cwd: root.to_str().map(str::to_owned),
+        joins: None,
         served: None,
     })?;
     let hand = wire::scratch_shell(root);

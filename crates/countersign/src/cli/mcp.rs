@@ -84,6 +84,7 @@ impl Mcp {
                 complain(&format!("countersign: the server `{name}` cannot be started: {e}"));
             }
         }
+        let (acting, hand) = wire::acting(&wired, &cx.places, complain)?;
         let Wired { gate, store, project, settings, .. } = wired;
         let gate = Arc::new(gate.following(rules::following(&store, &project, &cx.places)));
         let (input, output, written) = streams();
@@ -109,6 +110,8 @@ impl Mcp {
             project: project.root_text().to_owned(),
             process: person::this_process().context("this process cannot be looked up")?,
             agent: person::session_agent(),
+            acting,
+            hand,
             output,
         });
         let looking = tokio::spawn(async move {

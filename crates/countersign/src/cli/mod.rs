@@ -25,6 +25,7 @@ mod status;
 mod trial;
 mod trust;
 mod uninstall;
+mod vault;
 mod watch;
 
 use crate::person;
@@ -120,6 +121,11 @@ pub enum Command {
         after_help = "Example:\n  countersign policy list\n  countersign policy check\n  countersign policy test"
     )]
     Policy(policy::Policy),
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign vault set github_token --host api.github.com\n  countersign vault list"
+    )]
+    Vault(vault::VaultCommand),
     Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
@@ -168,6 +174,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Audit(c) => c.run(&cx).await,
         Command::Config(c) => c.run(&cx).await,
         Command::Policy(c) => c.run(&cx).await,
+        Command::Vault(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,
@@ -275,6 +282,76 @@ pub async fn need_person(wired: &Wired, verb: &str) -> Result<Approver, u8> {
             Err(exit::NOT_AUTHENTICATED)
         }
     }
+}
+
+/// Proves a person for a verb about what is the user's and no project's. The agents of every project count. The inner
+/// number is the exit code.
+pub async fn need_user(cx: &Context, verb: &str) -> anyhow::Result<Result<(), u8>> {
+    let mut agents = Vec::new();
+    let mut here = None;
+    let mut roots = known_roots(&cx.places);
+    roots.extend(cx.find_project()?.map(|project| project.root));
+    roots.sort();
+    roots.dedup();
+    for root in roots {
+        let Ok(project) = Project::at(&root) else { continue };
+        // A store that cannot be read could hold the very agent that asks.
+        let wired = wire::open(project, &cx.places).await?;
+        agents.extend(wired.store.agents().await?);
+        here = Some(wired);
+    }
+    match person::prove(&agents) {
+        Ok(_) => Ok(Ok(())),
+        Err(why) => {
+            let code = Code::ModeRequiresHuman;
+            complain(&format!("countersign: refused code={}\n`{verb}`: {why}", code.as_str()));
+            if let Some(wired) = here {
+                let tool = clean_line(&format!("countersign {verb}"), 200);
+                let why = clean_line(&why.to_string(), 300);
+                if let Err(e) = wired.gate.refuse_unread("cli", "other", &tool, code, &why).await {
+                    complain(&format!("the refusal could not be recorded: {e}"));
+                }
+            }
+            Ok(Err(exit::NOT_AUTHENTICATED))
+        }
+    }
+}
+
+/// The passphrase that the environment gives, by a file or itself. Programs of the same user can read the environment.
+pub fn given_passphrase() -> Option<wire::Passphrase> {
+    use countersign_core::secret::Secret;
+    if let Some(path) = std::env::var_os("COUNTERSIGN_VAULT_PASSPHRASE_FILE") {
+        return Some(Box::new(move |_| {
+            let mut bytes =
+                std::fs::read(&path).map_err(|e| format!("{}: {e}", PathBuf::from(&path).display()))?;
+            if bytes.last() == Some(&b'\n') {
+                bytes.pop();
+            }
+            Ok(Secret::new(bytes))
+        }));
+    }
+    let text = std::env::var("COUNTERSIGN_VAULT_PASSPHRASE").ok().filter(|text| !text.is_empty())?;
+    let text = zeroize::Zeroizing::new(text);
+    Some(Box::new(move |_| Ok(Secret::new(text.as_bytes().to_vec()))))
+}
+
+/// Asks back before something is done; the exit code when it is not.
+pub fn refused(yes: bool, question: &str) -> anyhow::Result<Option<u8>> {
+    if yes {
+        return Ok(None);
+    }
+    if !std::io::stdin().is_terminal() {
+        complain("Nothing was done: add --yes when there is no terminal to ask at.");
+        return Ok(Some(exit::USAGE));
+    }
+    write!(std::io::stderr(), "{question} [y/N] ")?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if matches!(line.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(None);
+    }
+    say("Nothing was done.");
+    Ok(Some(exit::FAILED))
 }
 
 /// Says something on standard error.

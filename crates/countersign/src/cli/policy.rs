@@ -157,7 +157,8 @@ fn list(cx: &Context, only: Option<&str>) -> anyhow::Result<u8> {
     let disabled = |rule: &Rule| read.book.settings().disabled.contains(&rule.id);
     let wanted = |rule: &&Rule| only.is_none_or(|set| rule.set.as_str() == set);
     let rules: Vec<&Rule> = read.book.rules().iter().filter(wanted).collect();
-    let allows: Vec<_> = read.settings.allow.iter().filter(|a| a.project == read.project.id).collect();
+    let denies: Vec<_> = read.settings.deny.iter().filter(|d| d.is_for(&read.project.id)).collect();
+    let allows: Vec<_> = read.settings.allow.iter().filter(|a| a.is_for(&read.project.id)).collect();
     if cx.global.json {
         let rules = rules.iter().map(|r| rule_json(r, disabled(r))).collect();
         let allows = allows.iter().map(|a| {
@@ -189,11 +190,16 @@ fn list(cx: &Context, only: Option<&str>) -> anyhow::Result<u8> {
             say(&format!("  {:<30} {severity:<7} {}{off}", rule.id, rule.summary));
         }
     }
+    if only.is_none() && !denies.is_empty() {
+        say(&cx.bold("standing denials of yours in this project"));
+        for deny in &denies {
+            say(&format!("  {}", clean(&deny.told())));
+        }
+    }
     if only.is_none() && !allows.is_empty() {
         say(&cx.bold("standing allows of yours in this project"));
         for allow in allows {
-            let until = allow.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
-            say(&format!("  {}{until}", clean(&format!("{}:{}", allow.kind, allow.value))));
+            say(&format!("  {}", clean(&allow.told())));
         }
     }
     Ok(exit::OK)

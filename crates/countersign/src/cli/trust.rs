@@ -2,14 +2,13 @@
 
 mod servers;
 
-use super::{Context, complain, exit, need_person, remember_root, say};
+use super::{Context, complain, exit, need_person, refused, remember_root, say};
 use crate::rules::{Acceptance, PROJECT_PIN};
 use crate::wire::Wired;
 use countersign_core::cleanse::{clean_line, clean_text};
 use countersign_core::event::{Draft, Event, text, word};
 use countersign_core::json::Json;
 use countersign_gate::seams::{Pin, PinChange, PinKind};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 /// See and accept what arrives with a project: its configuration and rules mean nothing until a person accepts them.
 #[derive(clap::Subcommand, Debug)]
@@ -101,25 +100,6 @@ async fn accept(cx: &Context, wired: &Wired, reason: Option<String>, yes: bool) 
     pin(cx, wired, &by.id(), reason.as_deref(), &new).await?;
     say("Accepted.");
     Ok(exit::OK)
-}
-
-/// Asks whether to accept; the exit code when not.
-fn refused(yes: bool, question: &str) -> anyhow::Result<Option<u8>> {
-    if yes {
-        return Ok(None);
-    }
-    if !std::io::stdin().is_terminal() {
-        complain("Nothing was accepted: add --yes when there is no terminal to ask at.");
-        return Ok(Some(exit::USAGE));
-    }
-    write!(std::io::stderr(), "{question} [y/N] ")?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    if matches!(line.trim().to_lowercase().as_str(), "y" | "yes") {
-        return Ok(None);
-    }
-    say("Nothing was accepted.");
-    Ok(Some(exit::FAILED))
 }
 
 /// Pins exactly this text: what a person was shown, or what a command of ours wrote for one. The files are not read

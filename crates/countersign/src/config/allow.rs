@@ -30,6 +30,8 @@ pub fn add(places: &Places, project: &str, scope: &Scope, until: Option<&str>) -
         Scope::BashPattern(v) => ("bash_pattern", v),
         Scope::WritePath(v) => ("write_path", v),
         Scope::Rule(v) => ("rule", v),
+        Scope::Secret(v) => ("secret", v),
+        Scope::Memory(v) => ("memory", v),
         Scope::ThisCall | Scope::AllSession | Scope::ToolGroup(_) => {
             anyhow::bail!("`{scope}` cannot be a standing allow")
         }
@@ -52,7 +54,7 @@ pub fn add(places: &Places, project: &str, scope: &Scope, until: Option<&str>) -
     let kept =
         said.map_err(|p| anyhow::anyhow!("{}", p.first().map(|p| p.to_string()).unwrap_or_default()))?;
     let last = kept.allow.last().context("the entry did not read back")?;
-    if last.kind != kind || last.value != *pattern || last.project != project {
+    if last.kind != kind || last.value != *pattern || last.project.as_deref() != Some(project) {
         anyhow::bail!("the entry did not read back as meant; nothing was written");
     }
     replace(&path, written.as_bytes())?;

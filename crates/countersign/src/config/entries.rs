@@ -9,23 +9,40 @@ use countersign_core::approval::scope::Scope;
 use countersign_core::cleanse::{Written, check_pattern};
 use countersign_core::facts::ground::{BoundAction, TierPin, ToolBinding};
 use countersign_core::facts::tools::Tier;
+use countersign_core::rulebook::settings::Denial;
 use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml_edit::{Item, Table};
 
-/// One `[[allow]]` entry of the user's file.
+/// One `[[allow]]` or `[[deny]]` entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowEntry {
-    /// `tool`, `bash_pattern`, `write_path` or `rule`.
+    /// One of `KINDS`.
     pub kind: String,
     /// Its value.
     pub value: String,
-    /// Id of the project it is for.
-    pub project: String,
+    /// Id of the project it is for; `None` means all, which only secrets and notes may.
+    pub project: Option<String>,
+    /// Whom it is for.
+    pub principal: Option<String>,
     /// When it ends.
     pub until: Option<String>,
+}
+
+impl AllowEntry {
+    /// The entry in words.
+    pub fn told(&self) -> String {
+        let by = self.principal.as_ref().map(|p| format!(" for {p}")).unwrap_or_default();
+        let until = self.until.as_ref().map(|u| format!(" until {u}")).unwrap_or_default();
+        format!("{}:{}{by}{until}", self.kind, self.value)
+    }
+
+    /// Whether it counts in a project.
+    pub fn is_for(&self, project: &str) -> bool {
+        self.project.as_ref().is_none_or(|id| id == project)
+    }
 }
 
 /// One `[[repo]]` entry: an operator's settings and rules for one repository.
@@ -47,7 +64,7 @@ impl RepoEntry {
 }
 
 /// Names of tables that hold entries.
-pub(super) const NAMES: [&str; 5] = ["allow", "tiers", "tools", "repo", "cleanse.patterns"];
+pub(super) const NAMES: [&str; 6] = ["allow", "deny", "tiers", "tools", "repo", "cleanse.patterns"];
 
 const ALLOW: &str = "for example: [[allow]] project = \"<id>\" bash_pattern = \"cargo publish*\" until = \"2027-01-31T00:00:00Z\"";
 const TIERS: &str =
@@ -58,7 +75,9 @@ const REPO: &str =
     "for example: [[repo]] name = \"ana/shop\" rules.disable = [\"force_push_any\"] approvals.cap = 20";
 const PATTERNS: &str =
     "for example: [[cleanse.patterns]] name = \"INTERNAL_TOKEN\" regex = 'corp_[0-9a-f]{32}'";
-const KINDS: [&str; 4] = ["tool", "bash_pattern", "write_path", "rule"];
+const DENY: &str =
+    "for example: [[deny]] secret = \"github_token@*\", or [[deny]] project = \"<id>\" tool = \"http_fetch\"";
+const KINDS: [&str; 6] = ["secret", "memory", "tool", "bash_pattern", "write_path", "rule"];
 /// What `[[repo]]` may set beside its rules.
 const REPO_KEYS: [&str; 2] = ["rules.", "approvals."];
 
@@ -66,6 +85,7 @@ const REPO_KEYS: [&str; 2] = ["rules.", "approvals."];
 pub(super) fn read(reader: &mut Reader<'_>, name: &str, item: &Item, span: Range<usize>) {
     match name {
         "allow" => each(reader, item, span, ("allow", ALLOW), allow),
+        "deny" => each(reader, item, span, ("deny", DENY), deny),
         "tiers" => members(reader, item, span, ("tiers", ["tier", "because"], TIERS), tier),
         "cleanse.patterns" => patterns(reader, item, span),
         "tools" => members(reader, item, span, ("tools", ["action", "field"], TOOLS), tool),
@@ -82,6 +102,7 @@ fn each(
     one: fn(&mut Reader<'_>, &Table, Range<usize>),
 ) {
     let users = match name {
+        // What forbids may stand wherever an operator writes.
         "allow" => reader.layer() == LayerName::User,
         _ => reader.layer() != LayerName::Project,
     };
@@ -160,35 +181,64 @@ fn tool(tool: &str, action: &str, field: &str) -> Result<Entry, String> {
 }
 
 fn allow(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
+    let check =
+        |kind: &str, value: &str| Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string());
+    if let Some(entry) = standing(reader, table, at, ("allow", ALLOW), check) {
+        reader.out().allow.push(entry);
+    }
+}
+
+fn deny(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
+    let check = |kind: &str, value: &str| Denial::parse(kind, value).map(|_| ()).map_err(|e| e.to_string());
+    if let Some(entry) = standing(reader, table, at, ("deny", DENY), check) {
+        reader.out().deny.push(entry);
+    }
+}
+
+/// An entry of `[[allow]]` or `[[deny]]`.
+fn standing(
+    reader: &mut Reader<'_>,
+    table: &Table,
+    at: Range<usize>,
+    (list, example): (&str, &str),
+    check: impl Fn(&str, &str) -> Result<(), String>,
+) -> Option<AllowEntry> {
     let mut texts = BTreeMap::new();
     for (name, item) in table.iter() {
         let place = item.span().unwrap_or(at.clone());
-        let known = KINDS.contains(&name) || ["project", "until"].contains(&name);
+        let known = KINDS.contains(&name) || ["project", "principal", "until"].contains(&name);
         match item.as_str() {
             Some(text) if known => {
                 texts.insert(name.to_owned(), text.to_owned());
             }
-            Some(_) => reader.bad(place, format!("unknown key `allow.{name}`"), ALLOW),
-            None => reader.bad(place, format!("`allow.{name}` is no text"), ALLOW),
+            Some(_) => reader.bad(place, format!("unknown key `{list}.{name}`"), example),
+            None => reader.bad(place, format!("`{list}.{name}` is no text"), example),
         }
     }
     let kinds: Vec<&str> = KINDS.into_iter().filter(|k| texts.contains_key(*k)).collect();
-    let (Some(project), [kind]) = (texts.get("project"), kinds.as_slice()) else {
-        let what =
-            "an `[[allow]]` entry needs `project` and exactly one of tool, bash_pattern, write_path, rule";
-        return reader.bad(at, what.to_owned(), ALLOW);
+    let [kind] = kinds.as_slice() else {
+        let what = format!("an `[[{list}]]` entry needs exactly one of {}", KINDS.join(", "));
+        reader.bad(at, what, example);
+        return None;
     };
+    let project = texts.get("project").cloned();
+    if project.is_none() && !["secret", "memory"].contains(kind) {
+        let what = format!("an `[[{list}]]` entry for a {kind} needs `project`");
+        reader.bad(at, what, example);
+        return None;
+    }
     let value = texts.get(*kind).cloned().unwrap_or_default();
-    if let Err(e) = Scope::parse_standing(kind, &value) {
-        return reader.bad(at, format!("`allow.{kind}`: {e}"), ALLOW);
+    if let Err(e) = check(kind, &value) {
+        reader.bad(at, format!("`{list}.{kind}`: {e}"), example);
+        return None;
     }
     let until = texts.get("until").cloned();
     if until.as_ref().is_some_and(|text| Timestamp::parse(text).is_none()) {
-        let what = "`allow.until` is no RFC 3339 time".to_owned();
-        return reader.bad(at, what, "write it like 2027-01-31T00:00:00Z");
+        reader.bad(at, format!("`{list}.until` is no RFC 3339 time"), "write it like 2027-01-31T00:00:00Z");
+        return None;
     }
-    let entry = AllowEntry { kind: (*kind).to_owned(), value, project: project.clone(), until };
-    reader.out().allow.push(entry);
+    let principal = texts.get("principal").cloned();
+    Some(AllowEntry { kind: (*kind).to_owned(), value, project, principal, until })
 }
 
 fn repo(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {

@@ -157,5 +157,25 @@ pub const KEYS: &[Key] = &[
     ),
     key("hooks.timeout_s", int(30, 3_630), "3630", "the client's time limit that `init` writes"),
     key("hooks.hold_s", int(0, 3_620), "", "longest hold of a client; unset = as long as the question lives"),
+    user(
+        "vault.key",
+        Kind::Word(&["keychain", "file", "passphrase", "external"]),
+        "\"keychain\"",
+        "where the key of a new vault is kept",
+    ),
+    user("vault.key_file", Kind::Text, "", "the vault's key file; unset = beside our other keys"),
+    user("vault.per_minute", int(1, 100_000), "60", "most uses of a secret by one principal in 60 s"),
+    user(
+        "vault.quarantine_after",
+        int(1, 1_000),
+        "3",
+        "answers with the secret in 10 minutes that quarantine it",
+    ),
+    user(
+        "vault.ca_file",
+        Kind::Text,
+        "",
+        "certificates trusted beside the well-known ones, for http_fetch and mail",
+    ),
     user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
 ];

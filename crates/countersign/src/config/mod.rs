@@ -17,7 +17,8 @@ use countersign_core::cleanse::Catalogue;
 use countersign_core::facts::paths::{BlockMode, PathPattern};
 use countersign_core::json::Bounds;
 use countersign_core::rulebook::settings::{
-    AskOrDeny, DEFAULT_PROTECTED, Level, Mode, RuleSettings, ScopeMatch, StandingAllow, protected,
+    AskOrDeny, DEFAULT_PROTECTED, Denial, Level, Mode, RuleSettings, ScopeMatch, StandingAllow, StandingDeny,
+    protected,
 };
 use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_core::time::Timestamp;
@@ -25,6 +26,7 @@ use countersign_gate::gate::Capture;
 use entries::AllowEntry;
 use said::{File, LayerName, Problem, Said};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A value in force and where it came from.
 #[derive(Clone, Debug)]
@@ -62,6 +64,10 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// Standing allows of the user, of every project.
     pub allow: Vec<AllowEntry>,
+    /// Every standing denial of the user's, for all projects.
+    pub deny: Vec<AllowEntry>,
+    /// What is said of the vault.
+    pub vault: VaultSettings,
     /// The operator's rules for this repository.
     pub policy: Vec<(RuleSet, PolicyText)>,
 }
@@ -236,7 +242,10 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         max_nodes: size("limits.argument_nodes", d.arguments.max_nodes),
     };
     let allow: Vec<AllowEntry> = layers.iter().flat_map(|(_, _, file)| file.allow.iter().cloned()).collect();
-    rules.allow = allow.iter().filter(|a| a.project == project.id).filter_map(standing).collect();
+    rules.allow = allow.iter().filter(|a| a.is_for(&project.id)).filter_map(standing).collect();
+    let deny: Vec<AllowEntry> = layers.iter().flat_map(|(_, _, file)| file.deny.iter().cloned()).collect();
+    rules.deny = deny.iter().filter(|d| d.is_for(&project.id)).filter_map(denial).collect();
+    rules.project = project.id.clone();
     let policy = layers
         .iter()
         .flat_map(|(_, _, file)| file.repos.iter())
@@ -255,7 +264,15 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         origins,
         warnings,
         allow,
+        deny,
         policy,
+        vault: VaultSettings {
+            key: text("vault.key").unwrap_or("keychain").to_owned(),
+            key_file: text("vault.key_file").map(Into::into),
+            per_minute: small("vault.per_minute", 60),
+            quarantine_after: small("vault.quarantine_after", 3),
+            ca_file: text("vault.ca_file").map(Into::into),
+        },
     }
 }
 
@@ -271,7 +288,29 @@ fn standing(entry: &AllowEntry) -> Option<StandingAllow> {
         Some(text) => Some(Timestamp::parse(text)?),
         None => None,
     };
-    Some(StandingAllow { scope, until })
+    Some(StandingAllow { scope, principal: entry.principal.clone(), until })
+}
+
+fn denial(entry: &AllowEntry) -> Option<StandingDeny> {
+    let what = Denial::parse(&entry.kind, &entry.value).ok()?;
+    // A denial whose end cannot be read has none.
+    let until = entry.until.as_deref().and_then(Timestamp::parse);
+    Some(StandingDeny { what, principal: entry.principal.clone(), until })
+}
+
+/// What configuration says of the vault; the user's and the organization's files alone say it.
+#[derive(Clone, Debug)]
+pub struct VaultSettings {
+    /// `keychain`, `file`, `passphrase` or `external`: where the key of a new vault is kept.
+    pub key: String,
+    /// The key's file, when it is not the usual one.
+    pub key_file: Option<PathBuf>,
+    /// Most uses of a secret by one principal in 60 s.
+    pub per_minute: u32,
+    /// Answers with the secret in 10 minutes that quarantine it.
+    pub quarantine_after: u32,
+    /// Certificates that are trusted beside the well-known ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

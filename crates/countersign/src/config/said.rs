@@ -115,6 +115,8 @@ pub struct File {
     pub values: BTreeMap<&'static str, (Said, usize)>,
     /// Standing allows, in the order of the file.
     pub allow: Vec<AllowEntry>,
+    /// `[[deny]]` entries.
+    pub deny: Vec<AllowEntry>,
     /// Pinned tiers of tools.
     pub tiers: Vec<TierPin>,
     /// Tools bound to an action.

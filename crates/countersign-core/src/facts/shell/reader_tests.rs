@@ -124,6 +124,18 @@ fn large_file_numbers_are_not_read() {
     assert_eq!(read("echo 2>x").opaque, None);
 }
 
+/// Found by fuzzing: a function that a wrapped line defines and does not call may be called by what it runs.
+#[test]
+fn functions_that_are_not_called_are_read_in_wrappers_too() {
+    for line in ["f() { rm -rf ~; }; ./x", "function f { a | rm -rf ~; }; ./x f"] {
+        for line in
+            [line.to_owned(), format!("bash -c {}", quote(line)), format!("(bash -c {})", quote(line))]
+        {
+            assert!(read(&line).programs().contains("rm"), "{line}");
+        }
+    }
+}
+
 /// Found as well, but asked about.
 #[test]
 fn wrappers_that_are_asked_about() {

@@ -38,12 +38,7 @@ pub(super) struct Found {
 pub(super) fn walk(line: &str) -> Found {
     let mut walk = Walk { fuel: FUEL, ..Walk::default() };
     walk.text(&plain(line), &mut Scope::default(), &Context::default());
-    // A function that nothing seen here calls may be called by what is not seen.
-    let idle: Vec<String> = walk.functions.keys().filter(|n| !walk.called.contains(*n)).cloned().collect();
-    for name in idle {
-        let call = Simple { words: vec![plain(&name)], ..Simple::default() };
-        walk.function(&call, &mut Scope::default(), &Context::default());
-    }
+    walk.idle();
     walk.found
 }
 
@@ -510,9 +505,21 @@ impl Walk {
         let functions = std::mem::take(&mut self.functions);
         let certain = std::mem::take(&mut self.certain);
         let aliases = std::mem::take(&mut self.aliases);
+        let called = std::mem::take(&mut self.called);
         let output = read(self);
-        (self.functions, self.certain, self.aliases) = (functions, certain, aliases);
+        self.idle();
+        (self.functions, self.certain, self.aliases, self.called) = (functions, certain, aliases, called);
         output
+    }
+
+    /// Reads functions that nothing seen here calls: what is not seen may call them.
+    fn idle(&mut self) {
+        let idle: Vec<String> =
+            self.functions.keys().filter(|name| !self.called.contains(*name)).cloned().collect();
+        for name in idle {
+            let call = Simple { words: vec![plain(&name)], ..Simple::default() };
+            self.function(&call, &mut Scope::default(), &Context::default());
+        }
     }
 
     /// Reads a text as a script of its own.

@@ -161,8 +161,11 @@ fn slices_lose_nothing() {
         let facts = Facts::of(&call, &Default::default()).unwrap();
         let asked = Asked::of(&call, &facts, &blank(Vec::new()), &settings()).unwrap();
         let found = book.evaluate(RuleSet::Soft, &asked).unwrap();
-        let mut whole: Hits =
-            asked.requests.iter().flat_map(|(_, r)| ask(book.soft.all(), r).unwrap()).collect();
+        let mut whole: Hits = asked
+            .requests
+            .iter()
+            .flat_map(|(_, r)| ask(book.soft.all(), r, &asked.entities).unwrap())
+            .collect();
         whole.sort_by_key(|id| book.order(id));
         whole.dedup();
         assert_eq!(found, whole, "{tool}");

@@ -122,6 +122,7 @@ impl Case {
             cwd: Some(self.cwd.as_deref().map_or(root.to_owned(), |cwd| {
                 if cwd.starts_with('/') { cwd.to_owned() } else { format!("{root}/{cwd}") }
             })),
+            joins: None,
             served: None,
         };
         ToolCall::new(parts).with_context(|| format!("{}: the call of `{}`", self.file, clean(&self.name)))

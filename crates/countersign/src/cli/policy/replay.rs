@@ -121,6 +121,7 @@ fn call(data: &Json, root: &str) -> Option<ToolCall> {
         tool: data.text("tool_name")?.to_owned(),
         args,
         cwd: Some(data.text("cwd").unwrap_or(root).to_owned()),
+        joins: None,
         served: None,
     })
     .ok()

@@ -1,0 +1,207 @@
+//! The user's things: rows of the vault and how its secrets were used. Everything is sealed before it comes here.
+
+use super::SqliteStore;
+use super::batch::{self, Answer, Verb};
+use super::fault::{Outcome, unreadable};
+use super::tx::Tx;
+use async_trait::async_trait;
+use countersign_core::event::Draft;
+use countersign_core::ledger::SecretView;
+use countersign_core::secret::SecretRef;
+use countersign_core::time::Timestamp;
+use countersign_core::vault::binding::Binding;
+use countersign_core::vault::seal::{NONCE, Row as Version};
+use countersign_gate::seams::{Keeper, StoreError, VaultRows};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+/// How long a use counts against the rate, and an echo towards quarantine, in milliseconds.
+const USE_MS: i64 = 60_000;
+const ECHO_MS: i64 = 600_000;
+
+/// One statement, so that header and rows are of one instant; the time is the log's if that is later.
+const VAULT: &str = "
+SELECT max(coalesce(?1, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)), h.at) AS now, m.header, s.*
+FROM log_head h LEFT JOIN vault_meta m ON m.vault = 'default' LEFT JOIN secrets s ON 1
+WHERE h.tenant = 'default' ORDER BY s.name, s.version";
+
+fn version(row: &SqliteRow) -> Outcome<Version> {
+    let nonce: Vec<u8> = row.try_get("nonce")?;
+    Ok(Version {
+        name: row.try_get("name")?,
+        version: u64::try_from(row.try_get::<i64, _>("version")?).map_err(|_| unreadable("version"))?,
+        rotation_id: row.try_get("rotation_id")?,
+        binding: row.try_get("binding")?,
+        set_at: Timestamp(row.try_get("set_at")?),
+        retired_at: row.try_get::<Option<i64>, _>("retired_at")?.map(Timestamp),
+        nonce: <[u8; NONCE]>::try_from(nonce).map_err(|_| unreadable("nonce"))?,
+        sealed: row.try_get("sealed")?,
+    })
+}
+
+pub(super) async fn vault(conn: &mut SqliteConnection, clock: Option<i64>) -> Outcome<VaultRows> {
+    let rows = sqlx::query(VAULT).bind(clock).fetch_all(conn).await?;
+    let first = rows.first().ok_or_else(|| unreadable("log head"))?;
+    let (now, header) = (Timestamp(first.try_get("now")?), first.try_get("header")?);
+    let mut found = Vec::new();
+    for row in &rows {
+        if row.try_get::<Option<String>, _>("name")?.is_some() {
+            found.push(version(row)?);
+        }
+    }
+    Ok(VaultRows { now, header, rows: found })
+}
+
+pub(super) async fn secret(conn: &mut SqliteConnection, name: &SecretRef) -> Outcome<SecretView> {
+    let row = sqlx::query(
+        "SELECT (SELECT binding FROM secrets WHERE name = ?1 AND retired_at IS NULL) AS binding,
+                EXISTS (SELECT 1 FROM secret_quarantine WHERE name = ?1) AS held",
+    )
+    .bind(name.as_str())
+    .fetch_one(conn)
+    .await?;
+    let binding: Option<String> = row.try_get("binding")?;
+    // What cannot be read binds to nothing, and so is asked about.
+    let binding = binding.map(|text| Binding::read(&text).unwrap_or_default());
+    Ok(SecretView { binding, quarantined: row.try_get::<i64, _>("held")? != 0 })
+}
+
+pub(super) async fn set_vault(
+    tx: &mut Tx<'_>,
+    was: Option<&str>,
+    now: &VaultRows,
+    record: &Draft,
+) -> Outcome<bool> {
+    let there: Option<String> = sqlx::query_scalar("SELECT header FROM vault_meta WHERE vault = 'default'")
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    if there.as_deref() != was {
+        return Ok(false);
+    }
+    let before = sqlx::query("SELECT * FROM secrets").fetch_all(&mut *tx.conn).await?;
+    let before = before.iter().map(version).collect::<Outcome<Vec<_>>>()?;
+    for old in before.iter().filter(|old| !now.rows.contains(old)) {
+        sqlx::query("DELETE FROM secrets WHERE name = ?1 AND version = ?2")
+            .bind(&old.name)
+            .bind(signed(old.version))
+            .execute(&mut *tx.conn)
+            .await?;
+        // Whoever changed it has looked at it.
+        sqlx::query("DELETE FROM secret_quarantine WHERE name = ?1")
+            .bind(&old.name)
+            .execute(&mut *tx.conn)
+            .await?;
+        sqlx::query("DELETE FROM secret_marks WHERE name = ?1 AND kind = 'echo'")
+            .bind(&old.name)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    for new in now.rows.iter().filter(|new| !before.contains(new)) {
+        sqlx::query(
+            "INSERT INTO secrets (name, version, rotation_id, binding, set_at, retired_at, nonce, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .bind(&new.name)
+        .bind(signed(new.version))
+        .bind(&new.rotation_id)
+        .bind(&new.binding)
+        .bind(new.set_at.0)
+        .bind(new.retired_at.map(|at| at.0))
+        .bind(new.nonce.as_slice())
+        .bind(&new.sealed)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    sqlx::query(
+        "INSERT INTO vault_meta (vault, header) VALUES ('default', ?1) ON CONFLICT DO UPDATE SET header = ?1",
+    )
+    .bind(&now.header)
+    .execute(&mut *tx.conn)
+    .await?;
+    tx.append(record)?;
+    Ok(true)
+}
+
+fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+async fn marks(tx: &mut Tx<'_>, name: &str, kind: &str, principal: &str, since_ms: i64) -> Outcome<u32> {
+    sqlx::query("DELETE FROM secret_marks WHERE at <= ?1")
+        .bind(tx.now.0 - ECHO_MS)
+        .execute(&mut *tx.conn)
+        .await?;
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM secret_marks WHERE name = ?1 AND kind = ?2 AND principal = ?3 AND at > ?4",
+    )
+    .bind(name)
+    .bind(kind)
+    .bind(principal)
+    .bind(tx.now.0 - since_ms)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+async fn mark(tx: &mut Tx<'_>, name: &str, kind: &str, principal: &str) -> Outcome<()> {
+    sqlx::query("INSERT INTO secret_marks (name, kind, principal, at) VALUES (?1, ?2, ?3, ?4)")
+        .bind(name)
+        .bind(kind)
+        .bind(principal)
+        .bind(tx.now.0)
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn used(tx: &mut Tx<'_>, name: &str, principal: &str, per_minute: u32) -> Outcome<bool> {
+    if marks(tx, name, "use", principal, USE_MS).await? >= per_minute {
+        return Ok(false);
+    }
+    mark(tx, name, "use", principal).await?;
+    Ok(true)
+}
+
+pub(super) async fn echoed(tx: &mut Tx<'_>, name: &str, after: u32) -> Outcome<bool> {
+    let before = marks(tx, name, "echo", "", ECHO_MS).await?;
+    mark(tx, name, "echo", "").await?;
+    if before.saturating_add(1) < after {
+        return Ok(false);
+    }
+    let done = sqlx::query("INSERT OR IGNORE INTO secret_quarantine (name, at) VALUES (?1, ?2)")
+        .bind(name)
+        .bind(tx.now.0)
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+#[async_trait]
+impl Keeper for SqliteStore {
+    async fn vault(&self) -> Result<VaultRows, StoreError> {
+        Ok(read!(self, |conn, options| vault(conn, options.clock_ms()).await)?)
+    }
+
+    async fn set_vault(&self, was: Option<&str>, now: VaultRows, record: Draft) -> Result<bool, StoreError> {
+        let verb = Verb::SetVault(was.map(str::to_owned), Box::new(now), record);
+        Ok(write!(self, verb, Flag)?)
+    }
+
+    async fn secret(&self, name: &SecretRef) -> Result<SecretView, StoreError> {
+        Ok(read!(self, |conn, _options| secret(conn, name).await)?)
+    }
+
+    async fn secret_used(
+        &self,
+        name: &SecretRef,
+        principal: &str,
+        per_minute: u32,
+    ) -> Result<bool, StoreError> {
+        let verb = Verb::SecretUsed(name.as_str().to_owned(), principal.to_owned(), per_minute);
+        Ok(write!(self, verb, Flag)?)
+    }
+
+    async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {
+        Ok(write!(self, Verb::SecretEchoed(name.as_str().to_owned(), after), Flag)?)
+    }
+}

@@ -1,0 +1,40 @@
+-- What belongs to the user: filled in the user's own store alone. Values are sealed; nothing here opens them.
+CREATE TABLE vault_meta (
+    vault  TEXT PRIMARY KEY NOT NULL CHECK (vault = 'default'),
+    tenant TEXT NOT NULL DEFAULT 'default',
+    header TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE secrets (
+    name        TEXT NOT NULL CHECK (length(name) <= 128),
+    version     INTEGER NOT NULL CHECK (version >= 1),
+    tenant      TEXT NOT NULL DEFAULT 'default',
+    rotation_id TEXT NOT NULL,
+    binding     TEXT NOT NULL,
+    set_at      INTEGER NOT NULL,
+    retired_at  INTEGER,
+    nonce       BLOB NOT NULL CHECK (length(nonce) = 24),
+    sealed      BLOB NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX secrets_current ON secrets (name) WHERE retired_at IS NULL;
+
+-- Uses and echoes of the last minutes.
+CREATE TABLE secret_marks (
+    seq       INTEGER PRIMARY KEY,
+    tenant    TEXT NOT NULL DEFAULT 'default',
+    name      TEXT NOT NULL,
+    kind      TEXT NOT NULL CHECK (kind IN ('use', 'echo')),
+    principal TEXT NOT NULL,
+    at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX secret_marks_of ON secret_marks (name, kind, at);
+
+-- Secrets that answers held too often; a person who changes the secret ends it.
+CREATE TABLE secret_quarantine (
+    name   TEXT PRIMARY KEY NOT NULL,
+    tenant TEXT NOT NULL DEFAULT 'default',
+    at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
