@@ -186,6 +186,12 @@ fn allow(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
         if kind == "rule" && is_never_lifted(value) {
             return Err(format!("`{value}` is asked about each time, so no entry lifts it"));
         }
+        if kind == "tool" && value == countersign_core::fetch::TOOL {
+            let example = "secret = \"KEY@HOST#read\"";
+            return Err(format!(
+                "`{value}` is not allowed as a whole; allow one secret at one host: {example}"
+            ));
+        }
         Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string())
     };
     if let Some(entry) = standing(reader, table, at, ("allow", ALLOW), check) {

@@ -404,6 +404,9 @@ mod tests {
             ("secret = \"k@*#read\"", true),
             ("secret = \"k@API.example.org#read\"", true),
             ("secret = \"k@api.example.org#all\"", true),
+            // VINV-7
+            ("project = \"x\"\ntool = \"http_fetch\"", true),
+            ("project = \"x\"\ntool = \"memory_recall\"", false),
             ("memory = \"work/plan\"", false),
             ("memory = \"work/*\"", true),
             ("memory = \"*/plan\"", true),
@@ -433,6 +436,9 @@ mod tests {
                 assert_eq!(!problems(&format!("[[deny]]\n{entry}"), layer).is_empty(), bad, "{entry}");
             }
         }
-        assert!(problems("version = 1\n[[deny]]\nsecret = \"*\"\n", LayerName::Project)[0].contains("user's file only"));
+        assert!(
+            problems("version = 1\n[[deny]]\nsecret = \"*\"\n", LayerName::Project)[0]
+                .contains("user's file only")
+        );
     }
 }
