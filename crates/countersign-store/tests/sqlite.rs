@@ -17,6 +17,8 @@ mod group;
 mod halts;
 #[path = "sqlite/log.rs"]
 mod log;
+#[path = "sqlite/notes.rs"]
+mod notes;
 #[path = "sqlite/opening.rs"]
 mod opening;
 #[path = "sqlite/rows.rs"]
