@@ -402,7 +402,12 @@ impl Gate {
                     Reply::Text(_) => Given::Text(text),
                     Reply::Message(_) => Given::Message(text),
                 };
-                match (injection.as_ref().and_then(|found| self.keeps_back(found)), cleansed.failed) {
+                // A note is wrapped as data and a person wrote it: it is flagged, and given all the same (DECISIONS row 67).
+                let kept = match call.tool() {
+                    countersign_core::notes::TOOL => None,
+                    _ => injection.as_ref().and_then(|found| self.keeps_back(found)),
+                };
+                match (kept, cleansed.failed) {
                     (Some(code), _) => (CallOutcome::Withheld, Some(code), Err(code)),
                     (None, true) => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
                     (None, false) => (CallOutcome::Ok, None, Ok(given)),

@@ -15,11 +15,15 @@ use countersign_core::ledger::SecretView;
 use countersign_core::rulebook::ENGINE;
 use countersign_core::secret::SecretRef;
 use countersign_gate::gate::{Capture, Gate};
-use countersign_gate::seams::{Downstream, Keeper, PinKind, Store, StoreError, VaultRows};
+use countersign_gate::seams::{
+    Downstream, Keeper, NoteChange, NoteError, Notes, PinKind, Recall, Recalled, Store, StoreError, VaultRows,
+};
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
 use countersign_outbound::keys::{Place, UserKeys};
 use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
+use countersign_outbound::own::Own;
+use countersign_outbound::recall::Recall as RecallHand;
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
 use std::collections::BTreeMap;
@@ -32,7 +36,7 @@ use std::time::Duration;
 pub use countersign_outbound::keys::Passphrase;
 pub use countersign_outbound::vault::{Listed, Vault, VaultError};
 
-/// The user's own store: the vault. It is opened when it is first needed, and made by whoever writes to it first.
+/// The user's own store: the vault and the notes. It is opened when it is first needed, and made by whoever writes to it first.
 pub struct UserStore {
     options: StoreOptions,
     opened: tokio::sync::OnceCell<SqliteStore>,
@@ -88,6 +92,47 @@ impl Keeper for UserStore {
     }
 }
 
+#[async_trait]
+impl Notes for UserStore {
+    async fn note_stores(&self, archived: bool, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_stores(archived, after, limit).await,
+            false => Ok(Vec::new()),
+        }
+    }
+
+    async fn note_keys(
+        &self,
+        store: &str,
+        archived: bool,
+        after: &str,
+        limit: u32,
+    ) -> Result<Option<Vec<(String, u64)>>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_keys(store, archived, after, limit).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn note_value(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_value(store, key).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn recall(&self, what: &Recall) -> Result<Recalled, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.recall(what).await,
+            false => Ok(Recalled::Missing),
+        }
+    }
+
+    async fn change_notes(&self, change: NoteChange) -> Result<String, NoteError> {
+        self.store().await?.change_notes(change).await
+    }
+}
+
 /// The user's vault. `passphrase` asks for one, where the vault has one.
 pub fn vault(
     keeper: Arc<dyn Keeper>,
@@ -134,7 +179,11 @@ pub fn acting(
             quarantine_after: settings.as_ref().map_or(3, |s| s.quarantine_after),
         },
     );
-    Ok((vec![countersign_core::fetch::TOOL], Arc::new(fetch)))
+    let recall = RecallHand::new(Arc::clone(&wired.notes), Arc::new(SystemClock));
+    let own = Own::default()
+        .with(countersign_core::fetch::TOOL, Arc::new(fetch))
+        .with(countersign_core::notes::TOOL, Arc::new(recall));
+    Ok((own.tools(), Arc::new(own)))
 }
 
 type Leaving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
@@ -147,6 +196,8 @@ pub struct Wired {
     pub store: Arc<dyn Store>,
     /// The user's own store.
     pub keeper: Arc<dyn Keeper>,
+    /// The user's notes, in that store.
+    pub notes: Arc<dyn Notes>,
     /// The project.
     pub project: Project,
     /// What configuration means; `None` when it does not load.
@@ -193,7 +244,8 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         rules::in_force(read, pin, places, &project);
     let capture = settings.as_ref().map_or(Capture::Redacted, |s| s.capture);
     let store: Arc<dyn Store> = Arc::new(sqlite.clone());
-    let keeper: Arc<dyn Keeper> = Arc::new(UserStore::at(places));
+    let user = Arc::new(UserStore::at(places));
+    let (keeper, notes): (Arc<dyn Keeper>, Arc<dyn Notes>) = (user.clone(), user);
     let gate = Gate::new(
         store.clone(),
         Arc::new(SystemClock),
@@ -204,7 +256,7 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     )
     .keeping(Arc::clone(&keeper));
     let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
-    Ok(Wired { gate, store, keeper, project, settings, acceptance, accepted, problems, warnings, leave })
+    Ok(Wired { gate, store, keeper, notes, project, settings, acceptance, accepted, problems, warnings, leave })
 }
 
 /// Whether a state folder holds a store that can be opened without making one.
