@@ -221,7 +221,7 @@ pub struct Gate {
     capture: Capture,
     owner: String,
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
-    lately: Arc<Lately>,
+    pub(crate) lately: Arc<Lately>,
 }
 
 /// How a call is asked for.

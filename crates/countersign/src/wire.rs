@@ -21,7 +21,7 @@ use countersign_gate::seams::{
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
 use countersign_outbound::keys::{Place, UserKeys};
-use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
+use countersign_outbound::mcp::{Borrowed, Environment, Pool, Program, Spec};
 use countersign_outbound::own::Own;
 use countersign_outbound::recall::Recall as RecallHand;
 use countersign_outbound::scratch::ScratchShell;
@@ -148,6 +148,16 @@ pub fn vault(
     Vault::new(keeper, Arc::new(keys), Arc::new(SystemClock))
 }
 
+/// The user's vault as a gateway opens it: nobody can be asked for a passphrase.
+fn gateway_vault(wired: &Wired, places: &Places, warn: fn(&str)) -> Arc<Vault> {
+    let settings = wired.settings.as_ref().map(|s| &s.vault);
+    let passphrase: Passphrase = Box::new(|_| {
+        Err("the vault has a passphrase, which a gateway cannot ask for; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
+    });
+    let passphrase = crate::cli::given_passphrase().unwrap_or(passphrase);
+    Arc::new(vault(Arc::clone(&wired.keeper), places, settings, passphrase, warn))
+}
+
 /// The hand of the gate's tools that act, and which of them there are.
 pub fn acting(
     wired: &Wired,
@@ -155,11 +165,7 @@ pub fn acting(
     warn: fn(&str),
 ) -> anyhow::Result<(Vec<&'static str>, Arc<dyn Downstream>)> {
     let settings = wired.settings.as_ref().map(|s| s.vault.clone());
-    let passphrase: Passphrase = Box::new(|_| {
-        Err("the vault has a passphrase, which a gateway cannot ask for; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
-    });
-    let passphrase = crate::cli::given_passphrase().unwrap_or(passphrase);
-    let vault = Arc::new(vault(Arc::clone(&wired.keeper), places, settings.as_ref(), passphrase, warn));
+    let vault = gateway_vault(wired, places, warn);
     let ca = match settings.as_ref().and_then(|s| s.ca_file.as_ref()) {
         Some(path) => {
             Some(std::fs::read(path).with_context(|| format!("`vault.ca_file` names {}", path.display()))?)
@@ -272,12 +278,22 @@ pub struct Start {
     pub command: Vec<OsString>,
     /// Its environment beside neutral variables; `None` for a typed command, which gets ours.
     pub env: Option<BTreeMap<String, OsString>>,
+    /// Secrets that it finds in its environment, by the variable.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// How long a request may take.
     pub timeout: Duration,
 }
 
 /// The hand of the MCP door: a pool of servers, none of them started. They run in `folder`, ours when it is `None`.
-pub fn mcp_pool(starts: Vec<Start>, folder: Option<&Path>) -> Arc<Pool> {
+pub fn mcp_pool(
+    starts: Vec<Start>,
+    folder: Option<&Path>,
+    wired: &Wired,
+    places: &Places,
+    warn: fn(&str),
+) -> Arc<Pool> {
+    let vault =
+        starts.iter().any(|s| !s.secrets.is_empty()).then(|| gateway_vault(wired, places, warn));
     let spec = |start: Start| {
         let mut words = start.command.into_iter();
         let program = Program {
@@ -286,7 +302,17 @@ pub fn mcp_pool(starts: Vec<Start>, folder: Option<&Path>) -> Arc<Pool> {
             environment: start.env.map_or(Environment::Ours, Environment::Given),
             folder: folder.map(Path::to_owned),
         };
-        Spec { name: start.name, program, timeout: start.timeout }
+        let borrowed = vault.clone().filter(|_| !start.secrets.is_empty()).map(|vault| {
+            Arc::new(Borrowed::new(
+                start.secrets,
+                vault,
+                Arc::clone(&wired.keeper),
+                Arc::clone(&wired.store),
+                wired.gate.lately(),
+                wired.project.id.clone(),
+            ))
+        });
+        Spec { name: start.name, program, borrowed, timeout: start.timeout }
     };
     Arc::new(Pool::new(starts.into_iter().map(spec).collect(), Arc::new(SystemClock)))
 }
