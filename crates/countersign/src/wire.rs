@@ -262,7 +262,19 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     )
     .keeping(Arc::clone(&keeper));
     let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
-    Ok(Wired { gate, store, keeper, notes, project, settings, acceptance, accepted, problems, warnings, leave })
+    Ok(Wired {
+        gate,
+        store,
+        keeper,
+        notes,
+        project,
+        settings,
+        acceptance,
+        accepted,
+        problems,
+        warnings,
+        leave,
+    })
 }
 
 /// Whether a state folder holds a store that can be opened without making one.
@@ -292,8 +304,7 @@ pub fn mcp_pool(
     places: &Places,
     warn: fn(&str),
 ) -> Arc<Pool> {
-    let vault =
-        starts.iter().any(|s| !s.secrets.is_empty()).then(|| gateway_vault(wired, places, warn));
+    let vault = starts.iter().any(|s| !s.secrets.is_empty()).then(|| gateway_vault(wired, places, warn));
     let spec = |start: Start| {
         let mut words = start.command.into_iter();
         let program = Program {

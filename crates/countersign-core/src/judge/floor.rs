@@ -16,8 +16,8 @@ use crate::ledger::Ledger;
 use crate::principal::Principal;
 use crate::rulebook::settings::{Denial, RuleSettings, StandingDeny};
 use crate::time::Timestamp;
-use crate::{mail, notes};
 use crate::vault::binding::{Misfit, Use};
+use crate::{mail, notes};
 
 /// The soft rules that only a grant for exactly this use answers, beside a yes to this call.
 pub(super) const BY_GRANT: [&str; 2] = ["secret_use", "memory_fetch"];

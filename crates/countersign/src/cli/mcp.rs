@@ -168,8 +168,13 @@ impl Mcp {
         }
         let words: Vec<String> = self.command.iter().map(|w| w.to_string_lossy().into_owned()).collect();
         let launch = Json::object([("name", Json::str(&name)), ("typed", Json::strings(&words))]).canonical();
-        let start =
-            Start { name: name.clone(), command: self.command.clone(), env: None, secrets: BTreeMap::new(), timeout: TYPED_TIMEOUT };
+        let start = Start {
+            name: name.clone(),
+            command: self.command.clone(),
+            env: None,
+            secrets: BTreeMap::new(),
+            timeout: TYPED_TIMEOUT,
+        };
         let backend = Backend {
             launch: Launch { name, text: launch, typed: true },
             blocked_tools: Vec::new(),

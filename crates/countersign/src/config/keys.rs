@@ -177,7 +177,12 @@ pub const KEYS: &[Key] = &[
         "",
         "certificates trusted beside the well-known ones, for http_fetch and mail",
     ),
-    key("memory.enabled", Kind::Bool, "true", "the tool that reads a person's notes; false in any layer counts"),
+    key(
+        "memory.enabled",
+        Kind::Bool,
+        "true",
+        "the tool that reads a person's notes; false in any layer counts",
+    ),
     key(
         "memory.sensitive",
         Kind::Texts,

@@ -142,7 +142,9 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
                 ("memory.enabled", Said::Bool(new), Some(Said::Bool(old))) => *old && !*new,
                 _ => true,
             };
-            if let ("paths.blocked" | "paths.protected" | "memory.sensitive", Said::List(paths)) = (*name, value) {
+            if let ("paths.blocked" | "paths.protected" | "memory.sensitive", Said::List(paths)) =
+                (*name, value)
+            {
                 lists.entry(name).or_default().extend(paths.iter().cloned());
             }
             if tighter {
@@ -354,7 +356,8 @@ mod tests {
     fn notes_are_only_ever_closed() {
         let s = settings("", "memory.sensitive = [\"diary\"]", "version = 1\nmemory.sensitive = [\"work\"]");
         assert_eq!((s.rules.memory, s.rules.ground.sensitive), (true, vec!["diary".into(), "work".into()]));
-        let s = settings("memory.enabled = false", "memory.enabled = true", "version = 1\nmemory.enabled = true");
+        let s =
+            settings("memory.enabled = false", "memory.enabled = true", "version = 1\nmemory.enabled = true");
         assert!(!s.rules.memory);
         assert!(!settings("", "", "version = 1\nmemory.enabled = false").rules.memory);
     }
