@@ -5,5 +5,7 @@ pub mod fetch;
 pub mod http;
 pub mod keys;
 pub mod mcp;
+pub mod own;
+pub mod recall;
 pub mod scratch;
 pub mod vault;

@@ -19,6 +19,8 @@ mod halts;
 mod keeper;
 #[path = "sqlite/log.rs"]
 mod log;
+#[path = "sqlite/notes.rs"]
+mod notes;
 #[path = "sqlite/opening.rs"]
 mod opening;
 #[path = "sqlite/rows.rs"]

@@ -13,8 +13,10 @@ use crate::facts::tools::MAIN_ONLY;
 use crate::facts::{Facts, Own};
 use crate::glob::Glob;
 use crate::ledger::Ledger;
-use crate::mail;
-use crate::rulebook::settings::{Denial, RuleSettings};
+use crate::principal::Principal;
+use crate::rulebook::settings::{Denial, RuleSettings, StandingDeny};
+use crate::time::Timestamp;
+use crate::{mail, notes};
 use crate::vault::binding::{Misfit, Use};
 
 /// The soft rules that only a grant for exactly this use answers, beside a yes to this call.
@@ -26,6 +28,9 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
     if !MAIN_ONLY.contains(&call.tool()) {
         return None;
     }
+    if call.tool() == notes::TOOL && !settings.memory {
+        return Some(absent());
+    }
     let principal = &call.parts().principal;
     // Mail alone may be given to a kind of sub-agent, by its name (DECISIONS row 69).
     let given = call.tool() == mail::TOOL
@@ -33,9 +38,22 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
             allow.principal.as_ref() == Some(&principal.id())
                 && allow.scope == Scope::ToolType(mail::TOOL.to_owned())
         });
-    (principal.is_child() && !given).then(|| {
-        Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
-    })
+    (principal.is_child() && !given).then(absent)
+}
+
+fn absent() -> Judgement {
+    Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
+}
+
+/// Whether a listing shows a tool: configuration may switch it off, or refuse it whole to this principal for good. What
+/// is called is judged all the same.
+pub fn is_listed(tool: &str, principal: &Principal, settings: &RuleSettings) -> bool {
+    let refused = |deny: &StandingDeny| {
+        deny.until.is_none()
+            && deny.counts(principal, Timestamp(0))
+            && matches!(&deny.what, Denial::Scope(Scope::ToolType(denied)) if denied == tool)
+    };
+    (tool != notes::TOOL || settings.memory) && !settings.deny.iter().any(refused)
 }
 
 /// The grant that would cover exactly this call.

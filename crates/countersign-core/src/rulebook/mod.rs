@@ -304,6 +304,8 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
     parts.extend(s.deny.iter().map(|d| format!("deny {d:?}").into()));
+    parts.extend(s.ground.sensitive.iter().map(|name| format!("sensitive {name}").into()));
+    parts.extend((!s.memory).then(|| "memory off".into()));
     parts.extend(s.blocked.iter().map(|p| format!("blocked {p:?}").into()));
     parts.extend(s.ground.tiers.iter().map(|t| format!("tier {} {}", t.pattern, t.tier.as_str()).into()));
     parts.extend(s.ground.tools.iter().map(|t| format!("tool {t:?}").into()));

@@ -216,8 +216,10 @@ pub struct RuleSettings {
     pub allow: Vec<StandingAllow>,
     /// Standing denials.
     pub deny: Vec<StandingDeny>,
-    /// Id of the project: secrets and notes can be bound to it.
+    /// Id of the project: secrets can be bound to it.
     pub project: String,
+    /// Whether agents have a tool that reads a person's notes.
+    pub memory: bool,
     /// Default window of a request.
     pub timeout_s: i64,
     /// Most requests of a session.
@@ -270,6 +272,7 @@ impl RuleSettings {
             allow: Vec::new(),
             deny: Vec::new(),
             project: String::new(),
+            memory: true,
             timeout_s: 300,
             cap: 50,
             per_minute: 20,

@@ -179,7 +179,9 @@ impl Door {
             }
         }
         lists.extend(own::tools(|_| false));
-        lists.extend(acting::tools(&self.parts.acting, &self.principal()));
+        let book = self.parts.gate.rulebook();
+        let settings = book.as_ref().map(|book| book.settings());
+        lists.extend(acting::tools(&self.parts.acting, &self.principal(), settings));
         rpc_result(id, &format!("{{\"tools\":[{}]}}", lists.join(",")))
     }
 }

@@ -7,7 +7,7 @@
 
 use super::fault::{Fail, Outcome};
 use super::tx::Tx;
-use super::{Inner, Link, approvals, change, keeper, open, verbs};
+use super::{Inner, Link, approvals, change, keeper, memory, open, verbs};
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::Draft;
@@ -15,7 +15,9 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
-use countersign_gate::seams::{CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
+use countersign_gate::seams::{
+    CallRef, Committed, Gateway, NoteChange, PinChange, Recall, Recalled, StoreError, VaultRows,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +42,8 @@ pub(super) enum Verb {
     SetVault(Option<String>, Box<VaultRows>, Draft),
     SecretUsed(String, String, u32),
     SecretEchoed(String, u32),
+    Recall(Recall),
+    Notes(NoteChange),
 }
 
 /// What came of it.
@@ -52,6 +56,8 @@ pub(super) enum Answer {
     Task(Option<TaskId>),
     Approvals(Vec<Approval>),
     Sealed(Box<Sealed>),
+    Recalled(Recalled),
+    Noted(memory::Noted),
     Done,
 }
 
@@ -224,5 +230,7 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Flag(keeper::used(tx, name, principal, *per_minute).await?)
         }
         Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
+        Verb::Recall(what) => Answer::Recalled(memory::recall(tx, what).await?),
+        Verb::Notes(change) => Answer::Noted(memory::change(tx, change).await?),
     })
 }

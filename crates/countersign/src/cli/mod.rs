@@ -16,6 +16,7 @@ mod hook;
 mod init;
 mod log;
 mod mcp;
+mod memory;
 mod mode;
 mod pending;
 mod policy;
@@ -126,6 +127,11 @@ pub enum Command {
         after_help = "Example:\n  countersign vault set github_token --host api.github.com\n  countersign vault list"
     )]
     Vault(vault::VaultCommand),
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign memory set work plan --from-file plan.md\n  countersign memory list work"
+    )]
+    Memory(memory::MemoryCommand),
     Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
@@ -175,6 +181,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Config(c) => c.run(&cx).await,
         Command::Policy(c) => c.run(&cx).await,
         Command::Vault(c) => c.run(&cx).await,
+        Command::Memory(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,

@@ -177,5 +177,12 @@ pub const KEYS: &[Key] = &[
         "",
         "certificates trusted beside the well-known ones, for http_fetch and mail",
     ),
+    key("memory.enabled", Kind::Bool, "true", "the tool that reads a person's notes; false in any layer counts"),
+    key(
+        "memory.sensitive",
+        Kind::Texts,
+        "[]",
+        "stores of notes whose previews are asked about too; lists of all layers add up",
+    ),
     user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
 ];
