@@ -143,6 +143,8 @@ pub struct Held {
 pub struct Performed {
     /// How it ended.
     pub outcome: CallOutcome,
+    /// The code that its end was recorded with.
+    pub code: Option<Code>,
     /// What may go out; the code when it is withheld.
     pub result: Result<Given, Code>,
     /// How many rules for orders to a model its result matched.
@@ -240,6 +242,10 @@ pub(crate) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Ou
         std::task::Poll::Pending => other.as_mut().poll(cx),
     })
     .await
+}
+
+fn sends_mail(facts: &Result<Facts, FactError>) -> bool {
+    matches!(facts, Ok(Facts { own: Some(Ok(Own::Mail(_))), .. }))
 }
 
 /// One walk from the read to the write.
@@ -403,9 +409,13 @@ impl Gate {
             Err(PerformError::Failed(why)) => {
                 (CallOutcome::Error, Some(Code::ServerError), Ok(Given::Text(clean_line(why, 2_000))))
             }
-            Err(PerformError::Own(code, text)) => {
+            Err(failed @ (PerformError::Own(code, text) | PerformError::Unsure(code, text))) => {
                 let text = self.lately.clean(self.catalogue().text(text));
-                (CallOutcome::Error, Some(*code), Ok(Given::Text(text)))
+                let outcome = match failed {
+                    PerformError::Unsure(..) => CallOutcome::Unknown,
+                    _ => CallOutcome::Error,
+                };
+                (outcome, Some(*code), Ok(Given::Text(text)))
             }
             Err(PerformError::Permit(code)) => (CallOutcome::Error, Some(*code), Err(*code)),
             Err(PerformError::Unreadable(_)) => {
@@ -428,7 +438,7 @@ impl Gate {
             Ok(Some(_)) => result,
             Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
         };
-        (answered, Some(Performed { outcome, result, patterns }))
+        (answered, Some(Performed { outcome, code, result, patterns }))
     }
 
     /// What counts as a secret here.
@@ -648,7 +658,7 @@ impl Gate {
             let answered = self.answered(call, &judgement);
             return match (&judgement.verdict, asked) {
                 (Verdict::Allow, _) => {
-                    let permit = Permit::new(call, self.clock.elapsed());
+                    let permit = Permit::new(call, self.clock.elapsed(), &committed);
                     Round::Done(answered, Some(permit))
                 }
                 (Verdict::Deny(_), _) => Round::Done(answered, None),
@@ -697,6 +707,7 @@ impl Gate {
             rulebook_digest: book.rulebook().map_or(call.call_digest(), Rulebook::digest),
             paths,
             counted: book.settings().is_some_and(|s| s.calls_per_minute > 0 || s.max_concurrent_calls > 0),
+            mails: sends_mail(facts),
         }
     }
 
@@ -767,6 +778,10 @@ impl Gate {
             Verdict::Deny(_) => {}
             Verdict::Allow => {
                 decision = "allowed";
+                if sends_mail(&basis.facts) {
+                    let most = settings.and_then(|s| s.mail.as_ref()).map_or(0, |mail| mail.daily_cap);
+                    change.ops.push(Op::Mails { most });
+                }
                 change.ops.push(Op::Permit {
                     call: Box::new(self.row(call)),
                     per_minute: settings.map_or(0, |s| s.calls_per_minute),
@@ -822,9 +837,18 @@ impl Gate {
         }
     }
 
-    /// What a secret that a call names is bound to, in words for whoever decides.
-    fn bound(&self, facts: &Result<Facts, FactError>, ledger: &Ledger) -> Option<Clean> {
-        let Ok(Facts { own: Some(Ok(Own::Fetch(request))), .. }) = facts else { return None };
+    /// What a secret that a call names is bound to, or who sends a mail, in words for whoever decides.
+    fn bound(&self, basis: &Basis<'_>, ledger: &Ledger) -> Option<Clean> {
+        let Basis { facts, book, .. } = basis;
+        let request = match facts {
+            Ok(Facts { own: Some(Ok(Own::Fetch(request))), .. }) => request,
+            Ok(Facts { own: Some(Ok(Own::Mail(message))), .. }) => {
+                let rules = book.settings().and_then(|s| s.mail.as_ref())?;
+                let (from, answers) = (rules.from(), rules.reply_to(message).join(", "));
+                return Some(clean_line(&format!("It is sent by {from}; answers go to {answers}."), 2_000));
+            }
+            _ => return None,
+        };
         let view = ledger.secret.as_ref();
         let said = match view.and_then(|view| view.binding.as_ref()) {
             None => "is not in the vault".to_owned(),
@@ -852,7 +876,7 @@ impl Gate {
         terms: &Terms,
     ) -> (NewRequest, ApprovalId) {
         let Basis { call, book, facts } = basis;
-        let bound = self.bound(facts, ledger);
+        let bound = self.bound(basis, ledger);
         let approval_id = terms.attach.unwrap_or_else(|| ApprovalId(self.clock.fresh_id()));
         let args = self.catalogue().json(call.args());
         let preview = args.cut(256);

@@ -208,6 +208,8 @@ pub struct Committed {
     pub seqs: Vec<u64>,
     /// For an `Ask`: the deadline of the request.
     pub expires_at: Option<Timestamp>,
+    /// For a permit to send mail: the mails of this UTC day, with this one.
+    pub mails_today: Option<u32>,
 }
 
 /// Why the store did not answer.
@@ -378,6 +380,9 @@ pub enum PerformError {
     /// A tool of the gate says why there is nothing else: the code, and its answer.
     #[error("{}", .0.as_str())]
     Own(Code, String),
+    /// The same, of a call that may have been done all the same.
+    #[error("{}", .0.as_str())]
+    Unsure(Code, String),
 }
 
 /// On whose authority a secret is opened; there is no fourth reason.
@@ -438,8 +443,27 @@ pub trait Keeper: Send + Sync {
         per_minute: u32,
     ) -> Result<bool, StoreError>;
 
+    /// Takes a key for a mail with this payload, before it goes to a server that knows no keys of its own.
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError>;
+
+    /// What became of a mail whose key was taken. An end that is not known is not told: the key stays taken.
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError>;
+
     /// Counts an answer that held the secret. `true` where that put it into quarantine: `after` of them in 10 minutes.
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError>;
+}
+
+/// Whether a mail may go out under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It may; nobody else may until its end is told.
+    Taken,
+    /// This very mail went out.
+    Sent,
+    /// Another mail has the key.
+    Other,
+    /// Somebody took the key and did not say what became of the mail: it may have gone out.
+    Open,
 }
 
 /// A vault as it is stored.

@@ -15,7 +15,7 @@ use countersign_core::ledger::SecretView;
 use countersign_core::rulebook::ENGINE;
 use countersign_core::secret::SecretRef;
 use countersign_gate::gate::{Capture, Gate};
-use countersign_gate::seams::{Downstream, Keeper, PinKind, Store, StoreError, VaultRows};
+use countersign_gate::seams::{Begun, Downstream, Keeper, PinKind, Store, StoreError, VaultRows};
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
 use countersign_outbound::keys::{Place, UserKeys};
@@ -81,6 +81,14 @@ impl Keeper for UserStore {
         per_minute: u32,
     ) -> Result<bool, StoreError> {
         self.store().await?.secret_used(name, principal, per_minute).await
+    }
+
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError> {
+        self.store().await?.mail_begins(key, payload).await
+    }
+
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError> {
+        self.store().await?.mail_ended(key, sent).await
     }
 
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {

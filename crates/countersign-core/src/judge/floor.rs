@@ -26,6 +26,9 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
     if !MAIN_ONLY.contains(&call.tool()) {
         return None;
     }
+    if call.tool() == mail::TOOL && settings.mail.is_none() {
+        return Some(absent());
+    }
     let principal = &call.parts().principal;
     // Mail alone may be given to a kind of sub-agent, by its name (DECISIONS row 69).
     let given = call.tool() == mail::TOOL
@@ -33,9 +36,11 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
             allow.principal.as_ref() == Some(&principal.id())
                 && allow.scope == Scope::ToolType(mail::TOOL.to_owned())
         });
-    (principal.is_child() && !given).then(|| {
-        Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
-    })
+    (principal.is_child() && !given).then(absent)
+}
+
+fn absent() -> Judgement {
+    Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
 }
 
 /// The grant that would cover exactly this call.
@@ -88,7 +93,11 @@ pub(super) fn floor(
         let why = Clean::fixed("a `[[deny]]` entry of the configuration refuses this");
         return Some(Judgement::refuse(Code::Hard, Step::Floor, why).rules(vec!["deny_entry".to_owned()]));
     }
-    let Own::Fetch(request) = own else { return None };
+    let request = match own {
+        Own::Fetch(request) => request,
+        Own::Mail(message) => return mail_floor(message, settings, ledger),
+        Own::Recall(_) => return None,
+    };
     if !is_granted(call, facts, settings, ledger) {
         return None;
     }
@@ -107,6 +116,19 @@ pub(super) fn floor(
         Err(misfit @ Misfit::Placement) => refuse(Code::PlacementRefused, &misfit.to_string()),
         Err(misfit) => refuse(Code::SecretNotBound, &misfit.to_string()),
     }
+}
+
+/// The day's mails first, then whom the mail goes to (email.md 6, 7): no rule and no person widens either.
+fn mail_floor(message: &mail::Message, settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
+    let refuse = |code, why: String| Some(Judgement::refuse(code, Step::Floor, clean_line(&why, 400)));
+    let Some(rules) = &settings.mail else { return Some(absent()) };
+    let most = rules.daily_cap;
+    if ledger.mails_today >= most {
+        let why = format!("the {most} mails of this day are used up; the count resets at 00:00 UTC");
+        return refuse(Code::RateLimitedLocal, why);
+    }
+    let denied = rules.denied(message)?;
+    refuse(Code::RecipientDenied, format!("mail may not be sent to {denied}"))
 }
 
 /// J7: standing denials of other calls. What an allow would have to cover whole, a denial meets in part.

@@ -7,6 +7,7 @@ use crate::cleanse::injection::Consequence;
 use crate::facts::ground::Ground;
 use crate::facts::paths::{BlockMode, PathPattern};
 use crate::json::Bounds;
+use crate::mail::rules::MailRules;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 use crate::vault::binding::Authority;
@@ -218,6 +219,8 @@ pub struct RuleSettings {
     pub deny: Vec<StandingDeny>,
     /// Id of the project: secrets and notes can be bound to it.
     pub project: String,
+    /// Who sends mail and whom it may reach; `None`: there is no mail.
+    pub mail: Option<MailRules>,
     /// Default window of a request.
     pub timeout_s: i64,
     /// Most requests of a session.
@@ -270,6 +273,7 @@ impl RuleSettings {
             allow: Vec::new(),
             deny: Vec::new(),
             project: String::new(),
+            mail: None,
             timeout_s: 300,
             cap: 50,
             per_minute: 20,

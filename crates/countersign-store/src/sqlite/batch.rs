@@ -15,7 +15,7 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
-use countersign_gate::seams::{CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
+use countersign_gate::seams::{Begun, CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,8 @@ pub(super) enum Verb {
     SetVault(Option<String>, Box<VaultRows>, Draft),
     SecretUsed(String, String, u32),
     SecretEchoed(String, u32),
+    MailBegins(String, String),
+    MailEnded(String, bool),
 }
 
 /// What came of it.
@@ -52,6 +54,7 @@ pub(super) enum Answer {
     Task(Option<TaskId>),
     Approvals(Vec<Approval>),
     Sealed(Box<Sealed>),
+    Begun(Begun),
     Done,
 }
 
@@ -224,5 +227,10 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Flag(keeper::used(tx, name, principal, *per_minute).await?)
         }
         Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
+        Verb::MailBegins(key, payload) => Answer::Begun(keeper::mail_begins(tx, key, payload).await?),
+        Verb::MailEnded(key, sent) => {
+            keeper::mail_ended(tx, key, *sent).await?;
+            Answer::Done
+        }
     })
 }

@@ -11,9 +11,12 @@ use countersign_core::secret::SecretRef;
 use countersign_core::time::Timestamp;
 use countersign_core::vault::binding::Binding;
 use countersign_core::vault::seal::{NONCE, Row as Version};
-use countersign_gate::seams::{Keeper, StoreError, VaultRows};
+use countersign_gate::seams::{Begun, Keeper, StoreError, VaultRows};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+/// How long a mail's key is kept, in milliseconds: keys hold their day, so an older one never comes again.
+const MAIL_MS: i64 = 7 * 86_400_000;
 
 /// How long a use counts against the rate, and an echo towards quarantine, in milliseconds.
 const USE_MS: i64 = 60_000;
@@ -176,6 +179,41 @@ pub(super) async fn echoed(tx: &mut Tx<'_>, name: &str, after: u32) -> Outcome<b
     Ok(done.rows_affected() == 1)
 }
 
+pub(super) async fn mail_begins(tx: &mut Tx<'_>, key: &str, payload: &str) -> Outcome<Begun> {
+    sqlx::query("DELETE FROM mails WHERE at < ?1").bind(tx.now.0 - MAIL_MS).execute(&mut *tx.conn).await?;
+    let there: Option<(String, String)> = sqlx::query_as("SELECT payload, state FROM mails WHERE key = ?1")
+        .bind(key)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    let found = match there.as_ref().map(|(payload, state)| (payload.as_str(), state.as_str())) {
+        None | Some((_, "failed")) => Begun::Taken,
+        Some((other, "sent")) if other != payload => Begun::Other,
+        Some((_, "sent")) => Begun::Sent,
+        Some(_) => Begun::Open,
+    };
+    if found == Begun::Taken {
+        sqlx::query(
+            "INSERT INTO mails (key, payload, state, at) VALUES (?1, ?2, 'sending', ?3)
+             ON CONFLICT DO UPDATE SET payload = ?2, state = 'sending', at = ?3",
+        )
+        .bind(key)
+        .bind(payload)
+        .bind(tx.now.0)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    Ok(found)
+}
+
+pub(super) async fn mail_ended(tx: &mut Tx<'_>, key: &str, sent: bool) -> Outcome<()> {
+    sqlx::query("UPDATE mails SET state = ?2 WHERE key = ?1 AND state = 'sending'")
+        .bind(key)
+        .bind(if sent { "sent" } else { "failed" })
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
+}
+
 #[async_trait]
 impl Keeper for SqliteStore {
     async fn vault(&self) -> Result<VaultRows, StoreError> {
@@ -199,6 +237,15 @@ impl Keeper for SqliteStore {
     ) -> Result<bool, StoreError> {
         let verb = Verb::SecretUsed(name.as_str().to_owned(), principal.to_owned(), per_minute);
         Ok(write!(self, verb, Flag)?)
+    }
+
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError> {
+        Ok(write!(self, Verb::MailBegins(key.to_owned(), payload.to_owned()), Begun)?)
+    }
+
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError> {
+        batch::submit(&self.inner, Verb::MailEnded(key.to_owned(), sent)).await?;
+        Ok(())
     }
 
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {

@@ -6,6 +6,7 @@
 pub mod allow;
 pub mod entries;
 pub mod keys;
+pub mod mail;
 pub mod said;
 pub mod servers;
 
@@ -68,6 +69,10 @@ pub struct Settings {
     pub deny: Vec<AllowEntry>,
     /// What is said of the vault.
     pub vault: VaultSettings,
+    /// How mail is sent; `None` where there is no mail.
+    pub mail: Option<mail::MailSettings>,
+    /// Why there is no mail although somebody set it up.
+    pub mail_fault: Option<String>,
     /// The operator's rules for this repository.
     pub policy: Vec<(RuleSet, PolicyText)>,
 }
@@ -252,6 +257,17 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         .filter(|r| r.is(&repo))
         .flat_map(|r| r.policy.iter().cloned())
         .collect();
+    let (mail, mail_fault) = match mail::of(&values) {
+        Ok(Some((checked, sending))) => {
+            rules.mail = Some(checked);
+            (Some(sending), None)
+        }
+        Ok(None) => (None, None),
+        Err(fault) => {
+            warnings.push(format!("there is no mail: {fault}"));
+            (None, Some(fault))
+        }
+    };
     let hook_timeout_s = int("hooks.timeout_s").unwrap_or(3_630);
     Settings {
         rules,
@@ -273,6 +289,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
             quarantine_after: small("vault.quarantine_after", 3),
             ca_file: text("vault.ca_file").map(Into::into),
         },
+        mail,
+        mail_fault,
     }
 }
 
