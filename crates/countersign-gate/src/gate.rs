@@ -143,8 +143,6 @@ pub struct Held {
 pub struct Performed {
     /// How it ended.
     pub outcome: CallOutcome,
-    /// The code that its end was recorded with.
-    pub code: Option<Code>,
     /// What may go out; the code when it is withheld.
     pub result: Result<Given, Code>,
     /// How many rules for orders to a model its result matched.
@@ -438,7 +436,7 @@ impl Gate {
             Ok(Some(_)) => result,
             Ok(None) | Err(_) => Err(Code::OutcomeUnrecorded),
         };
-        (answered, Some(Performed { outcome, code, result, patterns }))
+        (answered, Some(Performed { outcome, result, patterns }))
     }
 
     /// What counts as a secret here.

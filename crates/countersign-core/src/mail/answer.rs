@@ -99,8 +99,7 @@ pub const REFUSED_KEY: &str = "the mail provider's key was not accepted; its own
 /// What is said where the provider does not work.
 pub const DOWN: &str = "the mail provider does not accept mail right now";
 /// What is said where the end is open.
-pub const UNSURE: &str =
-    "the mail provider did not confirm the mail in time; sending the same mail again today does not send it twice";
+pub const UNSURE: &str = "the mail provider did not confirm the mail in time; sending the same mail again today does not send it twice";
 const RATE: &str = "the mail provider accepts no more mail for the moment";
 const DAILY: &str = "the mail provider's daily quota is used up";
 const MONTHLY: &str = "the mail provider's monthly quota is used up";
@@ -153,7 +152,9 @@ pub fn read(status: u16, body: &[u8], retry_after: Option<&str>) -> Result<Strin
 pub fn smtp(code: u16, enhanced: Option<&str>) -> Failed {
     let is = |start: &str| enhanced.is_some_and(|status| status.starts_with(start));
     match code {
-        530 | 534 | 535 | 538 | 454 if code != 454 || is("4.7.0") => Failed::new(End::AuthFailed, REFUSED_KEY),
+        530 | 534 | 535 | 538 | 454 if code != 454 || is("4.7.0") => {
+            Failed::new(End::AuthFailed, REFUSED_KEY)
+        }
         421 | 450..=452 if is("4.7.") => Failed::new(End::RateLimitedResend, RATE),
         500..=599 if matches!(code, 550 | 551 | 553 | 501 | 555) || is("5.1.") => {
             Failed::new(End::ValidationError, "the mail server does not accept a recipient or this mail")

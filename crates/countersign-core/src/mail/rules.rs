@@ -52,13 +52,17 @@ pub enum MailFault {
     #[error("`mail.recipients` is `workspace`, which is reserved; list the addresses")]
     Reserved,
     /// An entry of the list that is none.
-    #[error("`mail.recipients` has an entry that is no plain address; write owner, unrestricted, or addresses with commas between them")]
+    #[error(
+        "`mail.recipients` has an entry that is no plain address; write owner, unrestricted, or addresses with commas between them"
+    )]
     Entry,
     /// A cap that is none.
     #[error("`mail.daily_cap` is no whole number from 0 on")]
     Cap,
     /// Too many purposes, or one that is none.
-    #[error("`mail.purposes` has at most {MAX_PURPOSES} words of letters, digits, - and _, none of them other, unspecified or unknown")]
+    #[error(
+        "`mail.purposes` has at most {MAX_PURPOSES} words of letters, digits, - and _, none of them other, unspecified or unknown"
+    )]
     Purposes,
 }
 
@@ -361,11 +365,23 @@ mod tests {
     #[test]
     fn recipients_are_compared_exactly() {
         for (policy, yes, no) in [
-            ("", vec!["owner@example.com", " OWNER@example.COM "], vec!["", " ", "a@x.org", "owner+a@example.com"]),
+            (
+                "",
+                vec!["owner@example.com", " OWNER@example.COM "],
+                vec!["", " ", "a@x.org", "owner+a@example.com"],
+            ),
             (" Owner ", vec!["owner@example.com"], vec!["o.wner@example.com"]),
             (" , ", vec!["owner@example.com"], vec!["a@x.org"]),
-            ("a@x.org, B@X.org", vec!["owner@example.com", "b@x.org", "A@X.ORG"], vec!["c@x.org", "a@x.org.evil.example"]),
-            ("a@b\u{fc}cher.example", vec!["a@xn--bcher-kva.example", "a@B\u{dc}CHER.example"], vec!["a@bucher.example"]),
+            (
+                "a@x.org, B@X.org",
+                vec!["owner@example.com", "b@x.org", "A@X.ORG"],
+                vec!["c@x.org", "a@x.org.evil.example"],
+            ),
+            (
+                "a@b\u{fc}cher.example",
+                vec!["a@xn--bcher-kva.example", "a@B\u{dc}CHER.example"],
+                vec!["a@bucher.example"],
+            ),
             ("Unrestricted", vec!["anybody@x.org"], vec!["", "  "]),
             ("*", vec!["anybody@x.org"], vec![""]),
         ] {
@@ -410,7 +426,10 @@ mod tests {
         let at = "2026-05-01T12:00:00Z";
         let base = key("tenant-a", &["owner@example.com"], "Daily report", at);
         assert_eq!(base, "b5fb94f0f5405dbfdb7ad5c354dbba24");
-        assert_eq!(key("tenant-b", &["owner@example.com"], "Daily report", at), "0abc7e04dee4e90277b215d964f2c71d");
+        assert_eq!(
+            key("tenant-b", &["owner@example.com"], "Daily report", at),
+            "0abc7e04dee4e90277b215d964f2c71d"
+        );
         let two = key("tenant-a", &["b@x.com", "A@x.com"], "hello", at);
         assert_eq!(two, "b07ddca0ad6c004f9c01ac1b7c475a44");
         assert_eq!(two, key("tenant-a", &["a@X.com", "B@x.com"], "hello", "2026-05-01T23:59:59.999Z"));
@@ -431,7 +450,12 @@ mod tests {
         assert_eq!((agent.0, agent.1.len()), ("agent_id", 256));
         assert_eq!(purpose, ("purpose", "report".to_owned()));
         // EINV-19: a purpose with a line end is no word.
-        for (said, tagged) in [(None, "unspecified"), (Some(" "), "unspecified"), (Some("a b"), "unknown"), (Some("a\r\nb"), "unknown")] {
+        for (said, tagged) in [
+            (None, "unspecified"),
+            (Some(" "), "unspecified"),
+            (Some("a b"), "unknown"),
+            (Some("a\r\nb"), "unknown"),
+        ] {
             assert_eq!(rules.tags(said)[2].1, tagged);
         }
         assert_eq!(with("").tags(None)[1].1, "cody");

@@ -179,7 +179,9 @@ impl Door {
             }
         }
         lists.extend(own::tools(|_| false));
-        lists.extend(acting::tools(&self.parts.acting, &self.principal()));
+        let book = self.parts.gate.rulebook();
+        let mail = book.as_ref().and_then(|book| book.settings().mail.as_ref());
+        lists.extend(acting::tools(&self.parts.acting, &self.principal(), mail));
         rpc_result(id, &format!("{{\"tools\":[{}]}}", lists.join(",")))
     }
 }
