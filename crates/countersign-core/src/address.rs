@@ -37,18 +37,15 @@ const CLOSED_4: [Ipv4Net; 17] = [
     v4(224, 0, 0, 0, 3),
 ];
 
-/// The same of the newer protocol. What carries an older address inside is judged by that one, below.
-const CLOSED_6: [Ipv6Net; 10] = [
-    v6([0x100, 0, 0, 0], 64),
-    v6([0x100, 0, 0, 1], 64),
+/// What of the newer protocol is given out to the world at all; everything else is for one's own use or for nobody yet.
+const WORLD_6: Ipv6Net = v6([0x2000, 0, 0, 0], 3);
+
+/// What of it is not for the world all the same. What carries an older address inside is judged by that one, below.
+const CLOSED_6: [Ipv6Net; 4] = [
     v6([0x2001, 0, 0, 0], 23),
     v6([0x2001, 0xdb8, 0, 0], 32),
     v6([0x2620, 0x4f, 0x8000, 0], 48),
     v6([0x3fff, 0, 0, 0], 20),
-    v6([0x5f00, 0, 0, 0], 16),
-    v6([0xfc00, 0, 0, 0], 7),
-    v6([0xfe80, 0, 0, 0], 9),
-    v6([0xff00, 0, 0, 0], 8),
 ];
 
 /// Where clouds answer with the credentials of a machine: closed even to a person's list.
@@ -89,7 +86,7 @@ pub fn is_refused(address: IpAddr, allowed: &[IpNet]) -> bool {
         // Translation of one's own network is nobody's business but its owner's.
         (IpAddr::V6(v6), _) if v6.segments().starts_with(&[0x64, 0xff9b, 1]) => true,
         (IpAddr::V6(_), Some(inner)) => is_refused(inner, allowed),
-        (IpAddr::V6(v6), None) => CLOSED_6.iter().any(|net| net.contains(&v6)),
+        (IpAddr::V6(v6), None) => !WORLD_6.contains(&v6) || CLOSED_6.iter().any(|net| net.contains(&v6)),
     }
 }
 

@@ -369,9 +369,14 @@ pub fn is_by_grant(rules: &[String]) -> bool {
 
 /// Soft matches that no scope, rule scope or standing allow answers: a person decides each time, for this call (DECISIONS
 /// row 16, section 6). A yes to everything that was given before the suspicion says nothing about what came after it.
-pub const EACH_TIME: &[&str] = &[SUSPECTED];
+const EACH_TIME: &[&str] = &[SUSPECTED];
 /// The rule of a tainted task.
 const SUSPECTED: &str = "suspected_injection";
+
+/// Whether no scope that names a rule lifts it: an entry or an answer that tried would mean nothing.
+pub fn is_never_lifted(rule: &str) -> bool {
+    asks_each_time(rule) || floor::BY_GRANT.contains(&rule)
+}
 
 fn asks_each_time(rule: &str) -> bool {
     EACH_TIME.contains(&rule)

@@ -13,7 +13,7 @@ use countersign_core::code::Code;
 use countersign_core::event::{Event, int, text, word};
 use countersign_core::ids::{ApprovalId, GrantId};
 use countersign_core::json::Json;
-use countersign_core::judge::is_by_grant;
+use countersign_core::judge::{is_by_grant, is_never_lifted};
 use countersign_core::ledger::{
     Approval, Decision, GrantRow, Halt, HoldEnd, SecretView, Via, least_assurance,
 };
@@ -239,6 +239,9 @@ pub enum DeskError {
     /// The question is about a secret or a note, which nothing wider answers.
     #[error("uses of secrets and whole notes are answered one by one: `this_call`, or `{0}`")]
     ByGrant(String),
+    /// The rule is asked about each time.
+    #[error("`{0}` is asked about each time: answer this call alone")]
+    EachTime(String),
     /// A grant of this kind answers only the question that names it.
     #[error("this question is not about that: a scope of kind `{0}` names exactly what is asked")]
     OtherGrant(String),
@@ -342,6 +345,11 @@ impl Gate {
     async fn check_grant(&self, row: &Approval, scope: &Scope) -> Result<(), DeskError> {
         let exact = row.request.exact.as_ref();
         let by_grant = is_by_grant(&row.request.rules);
+        if let Scope::Rule(rule) = scope
+            && is_never_lifted(rule)
+        {
+            return Err(DeskError::EachTime(rule.clone()));
+        }
         if by_grant && *scope != Scope::ThisCall && Some(scope) != exact {
             let exact = exact.map(ToString::to_string).unwrap_or_default();
             return Err(DeskError::ByGrant(exact));

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use countersign_core::approval::scope::Scope;
 use countersign_core::approval::{Status, Strand, Wait, hold_s};
 use countersign_core::call::{Session, ToolCall};
-use countersign_core::cleanse::injection::Finding;
+use countersign_core::cleanse::injection::{self, Finding};
 use countersign_core::cleanse::{Catalogue, Clean, Lately, Reply, clean_line};
 use countersign_core::code::Code;
 use countersign_core::digest::MacKey;
@@ -23,6 +23,7 @@ use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::facts::ground::Ground;
 use countersign_core::facts::tools::Tier;
 use countersign_core::facts::{FactError, Facts, Own, tools};
+use countersign_core::fetch;
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
 use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
@@ -391,7 +392,14 @@ impl Gate {
         let (outcome, code, result) = match &performed {
             Ok(raw) => {
                 let cleansed = self.catalogue().reply(raw, max_bytes);
-                injection = cleansed.orders.classify(Some(self.tier(call)));
+                // What a foreign host said is looked at like a server's answer; our own words are not.
+                let orders = match raw.inner() {
+                    Reply::Text(text) if call.tool() == fetch::TOOL => injection::scan(text),
+                    _ => cleansed.orders,
+                };
+                // Whatever was asked of a host, its answer is something that was read.
+                let tier = if call.tool() == fetch::TOOL { Tier::Read } else { self.tier(call) };
+                injection = orders.classify(Some(tier));
                 redactions = cleansed.redactions;
                 let text = self.lately.clean(cleansed.text);
                 let given = match raw.inner() {

@@ -169,6 +169,15 @@ fn executable(_pid: u32) -> Option<std::path::PathBuf> {
     None
 }
 
+/// For processes that hold secrets: the system writes no core of them, and other programs of the same user may not look
+/// into their memory. Where the system does not do that, it is not done.
+pub fn keep_memory_private() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// Id of the running boot: a process id and start time mean something within it only.
 #[cfg(target_os = "linux")]
 pub fn boot_id() -> String {

@@ -32,9 +32,13 @@ fn decide(ground: &Ground, line: &str) -> Json {
         ("tool_name", Json::str("Bash")),
         ("tool_input", Json::object([("command", Json::str(line))])),
     ]);
+    ask(ground, &input.canonical())
+}
+
+fn ask(ground: &Ground, input: &str) -> Json {
     let mut command = ground.command(&["decide"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.canonical().as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     json(&String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
 }
 
@@ -105,7 +109,7 @@ fn cases_are_tested() {
     let ground = Ground::set_up(&["--enforce"]);
     let cases = files().join("cases");
     let said = ground.ok(&["policy", "test", cases.to_str().unwrap()]);
-    assert!(said.contains("25 of 25"), "{said}");
+    assert!(said.contains("27 of 27"), "{said}");
     assert_eq!(ground.run(&["policy", "test"]).status.code(), Some(2), "no case is no success");
     let case = |expected: &str| {
         format!(
@@ -165,6 +169,21 @@ fn recorded_calls_are_replayed() {
     let found = &since.get("differences").and_then(Json::as_array).unwrap()[0];
     assert_eq!((found.text("before"), found.text("after")), (Some("allow"), Some("ask")));
     assert_eq!(found.get("calls").and_then(Json::as_i64), Some(2));
+    // A pin that lowers a tier is a difference as well, and so is one that is taken away.
+    let call = r#"{"tool_name":"mcp__x__delete_it","tool_input":{}}"#;
+    assert_eq!(ask(&ground, call).text("code"), Some("hard"));
+    let config = std::fs::read_to_string(ground.root.join(".countersign/config.toml")).unwrap();
+    let pinned =
+        format!("{config}\n[tiers]\n\"mcp__x__delete_it\" = {{ tier = \"write\", because = \"so\" }}\n");
+    ground.put("proposal/config.toml", &pinned);
+    let said = ground.ok(&["policy", "replay", "--rulebook", "proposal"]);
+    assert!(said.contains("deny -> allow, 1 times, mcp__x__delete_it"), "{said}");
+    ground.put(".countersign/config.toml", &pinned);
+    assert_eq!(ground.person(&["trust", "accept", "project", "--yes"]).0, Some(0));
+    assert_eq!(ask(&ground, call).text("verdict"), Some("allow"));
+    ground.put("proposal/config.toml", &config);
+    let said = ground.ok(&["policy", "replay", "--rulebook", "proposal"]);
+    assert!(said.contains("allow -> deny, 2 times, mcp__x__delete_it"), "{said}");
     let none = ground.ok(&["policy", "replay", "--since", "2099-01-01T00:00:00Z"]);
     assert!(none.starts_with("0 recorded calls"), "{none}");
     assert_eq!(ground.run(&["policy", "replay", "--since", "soon"]).status.code(), Some(1));

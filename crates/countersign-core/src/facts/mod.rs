@@ -15,6 +15,7 @@ use crate::call::{Role, ToolCall};
 use crate::code::Code;
 use crate::fetch::Fault;
 use crate::json::Json;
+use crate::ledger::Resolved;
 use crate::{fetch, mail, notes};
 use ground::{BoundAction, Ground};
 use paths::{Access, Bases, PathUse};
@@ -184,6 +185,21 @@ impl Facts {
     pub fn understood(&self) -> Option<Vec<(String, bool)>> {
         let shell = self.shell.as_ref().filter(|s| s.opaque.is_none() && !s.unknown())?;
         Some(shell.commands.iter().map(|c| (c.text(), !c.writes.is_empty())).collect())
+    }
+
+    /// Files of keys and passwords whose content the call brings back: of the paths that it names, those on the list that
+    /// shell lines are read by. What a shell line reads is told by its effects.
+    pub fn credentials(&self, tool: &str, resolved: &[Resolved]) -> BTreeSet<String> {
+        let shown = self.paths.iter().filter(|p| {
+            let line = LINE_MEMBERS.contains(&p.place.to_ascii_lowercase().as_str());
+            !line && tools::shows_content(tool, &p.place)
+        });
+        let forms = shown.flat_map(|p| {
+            let named = [&p.path, &p.spelled];
+            let real = |asked: &&String| resolved.iter().find(|r| r.asked == **asked)?.real.as_ref();
+            named.into_iter().chain(named.into_iter().filter_map(move |n| real(&n)))
+        });
+        forms.filter(|path| shell::secret(path)).cloned().collect()
     }
 
     /// Spellings of the written paths that rules are tried on: as given, and absolute.

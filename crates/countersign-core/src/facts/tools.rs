@@ -236,6 +236,17 @@ pub fn is_pattern_member(tool: &str, member: &str) -> bool {
     known(tool).patterns.contains(&member)
 }
 
+/// Whether a tool brings back what stands in the files that a member names. A listing tells their names alone, and what
+/// is searched for is no file.
+pub fn shows_content(tool: &str, member: &str) -> bool {
+    match class(tool) {
+        ToolClass::FileRead => !matches!(tool, "LS" | "list_directory"),
+        ToolClass::FileSearch => !matches!(tool, "Glob" | "glob") && member != "pattern",
+        ToolClass::Web | ToolClass::Mcp | ToolClass::Other => true,
+        _ => false,
+    }
+}
+
 /// Members that name nothing the tool touches.
 pub fn quiet_members(tool: &str) -> &'static [&'static str] {
     known(tool).quiet

@@ -15,6 +15,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PolicySet, Request,
     RestrictedExpression,
 };
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// Ids of the rules that matched, in policy order.
@@ -44,6 +45,7 @@ struct Seen<'a> {
     tool: &'a str,
     server_request: &'a str,
     tainted: bool,
+    credentials: BTreeSet<String>,
     facts: &'a Facts,
 }
 
@@ -99,6 +101,7 @@ impl Asked {
             tool: call.tool(),
             server_request: call.served().and_then(|s| s.asked).map_or("", |asked| asked.as_str()),
             tainted: ledger.tainted().is_some(),
+            credentials: facts.credentials(call.tool(), &ledger.resolved),
             facts,
         };
         Asked::about(&seen, &written(facts, &ledger.resolved))
@@ -169,6 +172,7 @@ impl Rulebook {
             tool: "Probe",
             server_request: "",
             tainted: false,
+            credentials: BTreeSet::new(),
             facts: &facts,
         };
         // A rule for one tool alone is asked in the name of that tool.
@@ -176,7 +180,8 @@ impl Rulebook {
             let writes = written(&facts, &[]);
             self.evaluate(set, &Asked::about(&seen, &writes)?)?;
             for tool in self.slices(set).tools() {
-                let named = Seen { tool, principal: seen.principal.clone(), ..seen };
+                let named =
+                    Seen { tool, principal: seen.principal.clone(), credentials: BTreeSet::new(), ..seen };
                 self.evaluate(set, &Asked::about(&named, &writes)?)?;
             }
         }
@@ -315,6 +320,7 @@ fn pairs(seen: &Seen<'_>, action: &Action<'_>) -> Vec<(String, RestrictedExpress
         ("mcp_tool", text(tool)),
         ("server_request", text(seen.server_request)),
         ("tainted", truth(seen.tainted)),
+        ("reads_credentials", set(&seen.credentials)),
         ("writes_paths", set(&facts.writes)),
     ];
     match action {

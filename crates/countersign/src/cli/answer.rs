@@ -286,6 +286,7 @@ fn refused(e: &DeskError) -> u8 {
         DeskError::Scope(_)
         | DeskError::TooWide(..)
         | DeskError::ByGrant(_)
+        | DeskError::EachTime(_)
         | DeskError::OtherGrant(_)
         | DeskError::NoRule(..)
         | DeskError::ReasonTooLong(_) => exit::USAGE,

@@ -51,6 +51,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 impl Mcp {
     /// Relays until the client goes.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+        person::keep_memory_private();
         let typed = !self.command.is_empty();
         let project = self.project(cx, typed).await?;
         let wired = wire::open(project, &cx.places).await?;

@@ -3,7 +3,7 @@
 
 use countersign_core::call::ToolCall;
 use countersign_core::facts::tools::Tier;
-use countersign_core::facts::{FactError, Facts};
+use countersign_core::facts::{FactError, Facts, tools};
 use countersign_core::judge::{Judgement, Rules, Verdict, judge};
 use countersign_core::ledger::{Ledger, Resolved};
 use countersign_core::rulebook::Rulebook;
@@ -18,11 +18,14 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Judges a call by rules alone. `tier` is what a server's annotations made of the tool's tier, if that is known.
-    pub fn of(book: &Rulebook, call: &ToolCall, tier: Option<Tier>) -> Trial {
-        let mut facts = Facts::of(call, &book.settings().ground);
-        if let (Ok(facts), Some(tier)) = (&mut facts, tier) {
-            facts.tier = facts.tier.max(tier);
+    /// Judges a call by rules alone. `floor` is what a server's annotations made of the tool's tier, if that is known; the
+    /// pins of the rulebook are put on it as on any call's.
+    pub fn of(book: &Rulebook, call: &ToolCall, floor: Option<Tier>) -> Trial {
+        let ground = &book.settings().ground;
+        let mut facts = Facts::of(call, ground);
+        if let (Ok(facts), Some(floor)) = (&mut facts, floor) {
+            let (tier, because) = ground.tier(call.tool(), tools::tier(call.tool()).max(floor));
+            (facts.tier, facts.tier_because) = (tier, because.map(str::to_owned));
         }
         // A ledger of its own: nothing happened, and paths are what they say, but for links followed here.
         let paths = facts.iter().flat_map(|f| f.paths.iter());

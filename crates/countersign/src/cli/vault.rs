@@ -3,6 +3,7 @@
 
 use super::{Context, complain, exit, need_user, refused, say};
 use crate::config::VaultSettings;
+use crate::person;
 use crate::project::Project;
 use crate::wire::{self, Listed, Passphrase, UserStore, Vault, VaultError};
 use anyhow::{Context as _, bail};
@@ -89,6 +90,9 @@ pub struct Value {
     /// Keep a line end at the end of what is read.
     #[arg(long)]
     exact: bool,
+    /// The descriptor, opened while this process may still look at itself.
+    #[arg(skip)]
+    opened: Option<std::fs::File>,
 }
 
 /// The arguments of `set`.
@@ -150,7 +154,11 @@ pub struct Bind {
 
 impl VaultCommand {
     /// Does what is asked, for a person.
-    pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+    pub async fn run(mut self, cx: &Context) -> anyhow::Result<u8> {
+        if let VaultCommand::Set(Set { value, .. }) | VaultCommand::Rotate { value, .. } = &mut self {
+            value.open()?;
+        }
+        person::keep_memory_private();
         let verb = match &self {
             VaultCommand::Set(_) => "vault set",
             VaultCommand::List { .. } => "vault list",
@@ -283,6 +291,14 @@ fn asked_passphrase(prompt: &str, new: bool) -> Result<Secret<Vec<u8>>, String> 
 }
 
 impl Value {
+    fn open(&mut self) -> anyhow::Result<()> {
+        if let Some(fd) = self.from_fd {
+            let file = std::fs::File::open(format!("/dev/fd/{fd}"));
+            self.opened = Some(file.with_context(|| format!("cannot read descriptor {fd}"))?);
+        }
+        Ok(())
+    }
+
     /// Reads a value: from where it was said, from a pipe, or twice from the terminal.
     fn read(&self, name: &SecretRef) -> anyhow::Result<Secret<Vec<u8>>> {
         let limit = u64::try_from(seal::MAX_VALUE_BYTES).unwrap_or(u64::MAX) + 2;
@@ -295,9 +311,7 @@ impl Value {
                 .open(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
             (&mut file).take(limit).read_to_end(&mut bytes)?;
-        } else if let Some(fd) = self.from_fd {
-            let mut file = std::fs::File::open(format!("/dev/fd/{fd}"))
-                .with_context(|| format!("cannot read descriptor {fd}"))?;
+        } else if let Some(mut file) = self.opened.as_ref() {
             (&mut file).take(limit).read_to_end(&mut bytes)?;
         } else if std::io::stdin().is_terminal() {
             let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new);

@@ -9,6 +9,7 @@ use countersign_core::approval::scope::Scope;
 use countersign_core::cleanse::{Written, check_pattern};
 use countersign_core::facts::ground::{BoundAction, TierPin, ToolBinding};
 use countersign_core::facts::tools::Tier;
+use countersign_core::judge::is_never_lifted;
 use countersign_core::rulebook::settings::Denial;
 use countersign_core::rulebook::{PolicyText, RuleSet};
 use countersign_core::time::Timestamp;
@@ -181,8 +182,18 @@ fn tool(tool: &str, action: &str, field: &str) -> Result<Entry, String> {
 }
 
 fn allow(reader: &mut Reader<'_>, table: &Table, at: Range<usize>) {
-    let check =
-        |kind: &str, value: &str| Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string());
+    let check = |kind: &str, value: &str| {
+        if kind == "rule" && is_never_lifted(value) {
+            return Err(format!("`{value}` is asked about each time, so no entry lifts it"));
+        }
+        if kind == "tool" && value == countersign_core::fetch::TOOL {
+            let example = "secret = \"KEY@HOST#read\"";
+            return Err(format!(
+                "`{value}` is not allowed as a whole; allow one secret at one host: {example}"
+            ));
+        }
+        Scope::parse_standing(kind, value).map(|_| ()).map_err(|e| e.to_string())
+    };
     if let Some(entry) = standing(reader, table, at, ("allow", ALLOW), check) {
         reader.out().allow.push(entry);
     }

@@ -430,8 +430,51 @@ mod tests {
             ("project = \"x\"\nbash_pattern = \"**\"", true),
             ("project = \"x\"\ntool = \"a\"\nuntil = \"tomorrow\"", true),
             ("project = \"x\"\ntool = \"a\"\nforever = \"yes\"", true),
+            ("project = \"x\"\nrule = \"force_push_any\"", false),
+            ("project = \"x\"\nrule = \"suspected_injection\"", true),
+            ("project = \"x\"\nrule = \"secret_use\"", true),
+            ("secret = \"k@api.example.org#read\"", false),
+            ("secret = \"k@api.example.org#read\"\nprincipal = \"agent:codex:1000\"", false),
+            ("secret = \"k\"", true),
+            ("secret = \"*@api.example.org#read\"", true),
+            ("secret = \"k@*#read\"", true),
+            ("secret = \"k@API.example.org#read\"", true),
+            ("secret = \"k@api.example.org#all\"", true),
+            // VINV-7
+            ("project = \"x\"\ntool = \"http_fetch\"", true),
+            ("project = \"x\"\ntool = \"memory_recall\"", false),
+            ("memory = \"work/plan\"", false),
+            ("memory = \"work/*\"", true),
+            ("memory = \"*/plan\"", true),
         ] {
             assert_eq!(!problems(&format!("[[allow]]\n{entry}"), LayerName::User).is_empty(), bad, "{entry}");
         }
+    }
+
+    /// VINV-8, MINV-13: what forbids may name a part and mean all; and it may stand in the organization's file.
+    #[test]
+    fn deny_entries_are_checked() {
+        for (entry, bad) in [
+            ("secret = \"k\"", false),
+            ("secret = \"k@api.example.org:8443\"", false),
+            ("secret = \"*\"", false),
+            ("secret = \"k@*\"", false),
+            ("secret = \"a b\"", true),
+            ("secret = \"k@a/b\"", true),
+            ("memory = \"*/*\"", false),
+            ("memory = \"work/*\"", false),
+            ("memory = \"../x/y\"", true),
+            ("tool = \"http_fetch\"", true),
+            ("project = \"x\"\ntool = \"http_fetch\"", false),
+            ("project = \"x\"\nrule = \"secret_use\"", false),
+        ] {
+            for layer in [LayerName::User, LayerName::Organization] {
+                assert_eq!(!problems(&format!("[[deny]]\n{entry}"), layer).is_empty(), bad, "{entry}");
+            }
+        }
+        assert!(
+            problems("version = 1\n[[deny]]\nsecret = \"*\"\n", LayerName::Project)[0]
+                .contains("user's file only")
+        );
     }
 }

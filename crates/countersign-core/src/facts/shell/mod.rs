@@ -13,6 +13,7 @@ mod git;
 mod meaning;
 pub(crate) mod programs;
 pub(crate) use effects::later;
+pub(crate) use effects::secrets::secret;
 mod script;
 mod tree;
 mod union;

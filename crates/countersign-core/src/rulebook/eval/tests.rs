@@ -118,6 +118,7 @@ fn read_only_tasks_write_nothing() {
             tool,
             server_request: "",
             tainted: false,
+            credentials: BTreeSet::new(),
             facts: &facts,
         };
         let asked = Asked::about(&seen, &written(&facts, &[])).unwrap();
@@ -545,5 +546,67 @@ fn what_a_tainted_task_is_asked_about() {
         "eval \"$x\"",
     ] {
         assert!(hit("Bash", &line(does), true), "{does}");
+    }
+}
+
+/// What holds keys and passwords is asked about whatever tool shows it; looking for such files, listing them and naming
+/// them is not.
+#[test]
+fn credentials_that_other_tools_read() {
+    let book = book("", settings());
+    let hit = |tool: &str, args: &str, link: Option<(&str, &str)>| {
+        let call = call(tool, args);
+        let facts = Facts::of(&call, &crate::facts::ground::Ground::at_home(Some("/home/ana"))).unwrap();
+        let resolved = link.map(|(asked, real)| Resolved {
+            asked: asked.to_owned(),
+            real: Some(real.to_owned()),
+            identity: None,
+        });
+        let ledger = blank(resolved.into_iter().collect());
+        let asked = Asked::of(&call, &facts, &ledger, book.settings()).unwrap();
+        book.evaluate(RuleSet::Soft, &asked).unwrap().iter().any(|id| id == "credential_read")
+    };
+    for (tool, args) in [
+        ("Read", r#"{"file_path":"/home/ana/.ssh/id_ed25519"}"#),
+        ("Read", r#"{"file_path":"~/.aws/credentials"}"#),
+        ("Read", r#"{"file_path":"src/../.npmrc"}"#),
+        ("Read", r#"{"file_path":"/home/ana/.netrc"}"#),
+        ("read_file", r#"{"absolute_path":"/home/ana/.kube/config"}"#),
+        ("read_many_files", r#"{"include":["README.md","/home/ana/.config/gh/hosts.yml"]}"#),
+        ("view_image", r#"{"path":"/home/ana/.gnupg/x.png"}"#),
+        ("Grep", r#"{"pattern":"x","path":"/home/ana/.ssh"}"#),
+        ("Grep", r#"{"pattern":"x","glob":".netrc"}"#),
+        ("grep_search", r#"{"pattern":"x","dir_path":"/home/ana/.gnupg"}"#),
+        ("WebFetch", r#"{"url":"file:///home/ana/.ssh/id_rsa"}"#),
+        ("mcp__fs__read_file", r#"{"path":"/home/ana/%2essh/id_rsa"}"#),
+        ("mcp__fs__open", r#"{"files":["/home/ana/.docker/config.json"]}"#),
+        ("unheard_of", r#"{"x":"/home/ana/.pgpass"}"#),
+    ] {
+        assert!(hit(tool, args, None), "{tool} {args}");
+    }
+    let notes = ("/home/ana/shop/notes", "/home/ana/.ssh/id_ed25519");
+    assert!(hit("Read", r#"{"file_path":"notes"}"#, Some(notes)), "a link");
+    for (tool, args) in [
+        ("Read", r#"{"file_path":"src/a.rs"}"#),
+        ("Read", r#"{"file_path":"docs/credentials.md"}"#),
+        ("Read", r#"{"file_path":"src/shadow.rs"}"#),
+        ("Read", r#"{"file_path":"config/secrets.yml.example"}"#),
+        ("Read", r#"{"file_path":"/home/ana/.ssh/id_ed25519.pub"}"#),
+        ("Read", r#"{"file_path":"/home/ana/.ssh/config"}"#),
+        ("LS", r#"{"path":"/home/ana/.ssh"}"#),
+        ("list_directory", r#"{"dir_path":"/home/ana/.ssh"}"#),
+        ("Glob", r#"{"pattern":"**/.npmrc"}"#),
+        ("glob", r#"{"pattern":"id_rsa"}"#),
+        ("Grep", r#"{"pattern":"id_rsa"}"#),
+        ("Grep", r#"{"pattern":".netrc","path":"src"}"#),
+        ("grep_search", r#"{"pattern":".npmrc","include_pattern":"*.md"}"#),
+        ("WebFetch", r#"{"url":"https://example.org/.npmrc"}"#),
+        ("Write", r#"{"file_path":".npmrc","content":"x"}"#),
+        ("Agent", r#"{"prompt":"/home/ana/.netrc"}"#),
+        ("Bash", r#"{"command":"ls ~/.ssh"}"#),
+        ("mcp__sh__run", r#"{"command":"ls ~/.ssh"}"#),
+        ("mcp__gh__create_issue", r#"{"body":"what stands in ~/.netrc"}"#),
+    ] {
+        assert!(!hit(tool, args, None), "{tool} {args}");
     }
 }

@@ -99,6 +99,14 @@ fn recorded(data: &Json) -> Option<(&'static str, Vec<String>)> {
     Some((verdict, ids.iter().filter_map(Json::as_str).map(str::to_owned).collect()))
 }
 
+/// The tier that the tool had before an operator's pins, as far as its record tells. A pin that lowered it left its reason
+/// there: what the server said is lost then, and the name has to do. One that raised it left none and counts as the
+/// tool's own.
+fn floor(data: &Json) -> Option<Tier> {
+    let said = data.text("tier").and_then(Tier::parse);
+    if data.text("tier_because").is_some() { None } else { said }
+}
+
 fn call(data: &Json, root: &str) -> Option<ToolCall> {
     let client = data.text("client").and_then(Client::parse)?;
     let agent_type = data.text("principal").and_then(|p| p.split_once('/')).map(|(_, kind)| kind.to_owned());
@@ -127,7 +135,7 @@ impl Tally {
             self.unreadable += 1;
             return;
         };
-        let tier = data.text("tier").and_then(Tier::parse);
+        let tier = floor(data);
         let trial = Trial::of(proposal.unwrap_or(now), &call, tier);
         let before = match proposal {
             None => recorded(data),

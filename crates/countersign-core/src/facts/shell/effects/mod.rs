@@ -7,7 +7,7 @@
 
 mod network;
 mod remove;
-pub(super) mod secrets;
+pub(crate) mod secrets;
 mod sql;
 
 pub(super) use remove::only_derived;

@@ -76,7 +76,7 @@ const FOLDERS: &[&str] = &[
 const EXTENSIONS: &[&str] = &[".p12", ".pfx", ".kdbx", ".keystore", ".jks", ".ppk", ".asc-key"];
 
 /// Whether a path names a file of keys or passwords.
-pub(super) fn secret(path: &str) -> bool {
+pub(crate) fn secret(path: &str) -> bool {
     let path = path.replace("$HOME", "~").replace("//", "/");
     let name = path.rsplit('/').next().unwrap_or_default();
     let in_ssh = path.contains(".ssh/")
