@@ -15,6 +15,8 @@ mod disk;
 mod group;
 #[path = "sqlite/halts.rs"]
 mod halts;
+#[path = "sqlite/keeper.rs"]
+mod keeper;
 #[path = "sqlite/log.rs"]
 mod log;
 #[path = "sqlite/opening.rs"]

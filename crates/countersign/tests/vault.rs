@@ -75,14 +75,34 @@ fn a_person_stores_binds_and_removes_secrets() {
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("another-c4n4ry"), "what is typed is not shown: {said}");
     let said = ok(&ground, &["vault", "list"]);
-    assert!(said.contains("bound to     api.example.org") && said.contains("each use is asked about"), "{said}");
+    assert!(
+        said.contains("bound to     api.example.org") && said.contains("each use is asked about"),
+        "{said}"
+    );
     assert!(!said.contains("c4n4ry"));
-    ok(&ground, &["vault", "bind", "token", "api.example.org:8443", "*.example.com", "--method", "get", "--path-prefix", "/v1"]);
+    ok(
+        &ground,
+        &[
+            "vault",
+            "bind",
+            "token",
+            "api.example.org:8443",
+            "*.example.com",
+            "--method",
+            "get",
+            "--path-prefix",
+            "/v1",
+        ],
+    );
     let said = ok(&ground, &["vault", "list", "token", "--json"]);
     for part in ["api.example.org:8443", "*.example.com", "\"GET\"", "\"/v1\"", "\"version\":1"] {
         assert!(said.contains(part), "{part} in {said}");
     }
-    fails(&ground, &["vault", "set", "token", "--host", "x.org", "--from-file", &from], "there is a secret `token` already");
+    fails(
+        &ground,
+        &["vault", "set", "token", "--host", "x.org", "--from-file", &from],
+        "there is a secret `token` already",
+    );
     let new = file(&ground, "new", "a-brand-new-c4n4ry");
     ok(&ground, &["vault", "rotate", "token", "--from-file", &new]);
     let said = ok(&ground, &["vault", "list", "token"]);
@@ -121,7 +141,11 @@ fn what_is_no_secret_is_refused() {
     fails(&ground, &["vault", "set", "a", "the-value-itself", "--unbound"], "unexpected argument");
     fails(&ground, &["vault", "set", "a", "--host", "*.com", "--from-file", &from], "public suffix");
     fails(&ground, &["vault", "set", "a", "--host", "a/b", "--from-file", &from], "is no host");
-    fails(&ground, &["vault", "set", "a", "--unbound", "--placement", "custom:Host", "--from-file", &from], "is no placement");
+    fails(
+        &ground,
+        &["vault", "set", "a", "--unbound", "--placement", "custom:Host", "--from-file", &from],
+        "is no placement",
+    );
     let short = file(&ground, "short", "1234567");
     fails(&ground, &["vault", "set", "a", "--unbound", "--from-file", &short], "at least 8 bytes");
     let long = file(&ground, "long", &"x".repeat(65_537));
@@ -155,7 +179,11 @@ fn nobody_but_a_person_reads_or_changes_the_vault() {
         command.env("HOME", &ground.home).env("PATH", "/usr/bin:/bin").stdin(std::process::Stdio::null());
         let out = command.output().unwrap();
         assert_eq!(out.status.code(), Some(3), "{args:?}: {}", ground::both(&out));
-        assert!(String::from_utf8_lossy(&out.stderr).contains("mode_requires_human"), "{}", ground::both(&out));
+        assert!(
+            String::from_utf8_lossy(&out.stderr).contains("mode_requires_human"),
+            "{}",
+            ground::both(&out)
+        );
     }
     assert!(ok(&ground, &["vault", "list"]).contains("token"));
 }
@@ -229,8 +257,10 @@ fn processes_at_once_lose_nothing() {
     let from = file(&ground, "value", VALUE);
     ok(&ground, &["vault", "set", "first", "--unbound", "--from-file", &from]);
     let names: Vec<String> = (0..6).map(|n| format!("n{n}")).collect();
-    let running: Vec<_> =
-        names.iter().map(|name| ground.terminal(&["vault", "set", name, "--unbound", "--from-file", &from])).collect();
+    let running: Vec<_> = names
+        .iter()
+        .map(|name| ground.terminal(&["vault", "set", name, "--unbound", "--from-file", &from]))
+        .collect();
     for terminal in running {
         let (code, said) = terminal.finish(LIMIT);
         assert_eq!(code, Some(0), "{said}");
@@ -263,12 +293,21 @@ fn a_damaged_or_foreign_vault_is_refused_and_left_alone() {
     // Rows changed in the database itself, by somebody who knows SQL.
     let database = user_store(&ground).join("state.db");
     let change = |sql: &str| {
-        let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
-        let done = std::process::Command::new("python3").args(["-c", script]).arg(&database).arg(sql).output().unwrap();
+        let script =
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+        let done = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(&database)
+            .arg(sql)
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{}", ground::both(&done));
     };
     for (sql, back) in [
-        ("UPDATE secrets SET binding = replace(binding, 'a.example', 'evil.net')", "UPDATE secrets SET binding = replace(binding, 'evil.net', 'a.example')"),
+        (
+            "UPDATE secrets SET binding = replace(binding, 'a.example', 'evil.net')",
+            "UPDATE secrets SET binding = replace(binding, 'evil.net', 'a.example')",
+        ),
         ("UPDATE secrets SET name = 'other'", "UPDATE secrets SET name = 'token'"),
         ("UPDATE secrets SET set_at = set_at + 1", "UPDATE secrets SET set_at = set_at - 1"),
     ] {

@@ -81,9 +81,37 @@ fn entry() {
             "hold" => hold(dir).await,
             "decide" => decide(dir, count).await,
             "full" => full(dir).await,
+            "vault" => vault(dir).await,
+            "rotate" => rotate(dir).await,
             other => panic!("no such role: {other}"),
         }
     });
+}
+
+/// Writes ten secrets with names of its own.
+async fn vault(dir: &Path) {
+    let store = SqliteStore::open(options(dir)).await.unwrap();
+    for n in 0..10 {
+        let name = format!("p{}-{n}", std::process::id());
+        while !super::keeper::put(&store, &name, "value-of-mine").await {}
+        tell(&name);
+    }
+}
+
+/// Gives a secret one new value after the other, and tells each one when it is acknowledged.
+async fn rotate(dir: &Path) {
+    let store = SqliteStore::open(options(dir)).await.unwrap();
+    let found = super::keeper::values(&store).await.unwrap();
+    let now = found
+        .iter()
+        .find(|(name, _)| name == "turns")
+        .map(|(_, v)| v.trim_start_matches("value-").parse::<u32>());
+    let mut now = now.unwrap().unwrap();
+    loop {
+        now += 1;
+        while !super::keeper::put(&store, "turns", &format!("value-{now:04}")).await {}
+        tell(now);
+    }
 }
 
 async fn open(dir: &Path) {
