@@ -91,11 +91,7 @@ struct PyPi {
 }
 
 const PYPI: &[PyPi] = &[
-    PyPi {
-        package: "aiosmtpd",
-        version: include_str!("../pins/aiosmtpd").trim_ascii(),
-        module: "aiosmtpd",
-    },
+    PyPi { package: "aiosmtpd", version: include_str!("../pins/aiosmtpd").trim_ascii(), module: "aiosmtpd" },
     PyPi {
         package: "mcp-server-git",
         version: include_str!("../pins/mcp-server-git").trim_ascii(),

@@ -118,17 +118,19 @@ impl KeyFrom {
 fn known<'a>(values: impl IntoIterator<Item = &'a Secret<Vec<u8>>>) -> Result<Arc<Known>, NoKey> {
     let mut forms: Vec<zeroize::Zeroizing<Vec<u8>>> = Vec::new();
     for (at, value) in values.into_iter().enumerate() {
-        let usable = value.with(|value| {
-            forms.push(value.clone().into());
-            value.len() >= MIN_KEY_BYTES && value.iter().all(|b| (b'!'..=b'~').contains(b))
-        });
+        value.with(|value| forms.push(value.clone().into()));
         // The first is the one that goes into a header.
-        if at == 0 && !usable {
+        if at == 0 && !is_usable(value) {
             return Err(NoKey::Unavailable(Code::SecretNotHeaderSafe));
         }
     }
     let known = Known::new(forms.iter().map(|form| form.as_slice()));
     known.map(Arc::new).map_err(|_| NoKey::Unavailable(Code::VaultUnavailable))
+}
+
+/// Whether a value can stand in a header, and be looked for in answers.
+fn is_usable(value: &Secret<Vec<u8>>) -> bool {
+    value.with(|value| value.len() >= MIN_KEY_BYTES && value.iter().all(|b| (b'!'..=b'~').contains(b)))
 }
 
 /// Where a secrets gateway listens.
@@ -234,7 +236,10 @@ impl Gateway {
         };
         let answer = self.http.send(&request).await.map_err(|_| gone)?;
         match (answer.status, answer.body) {
-            (200, Some(body)) if !body.is_empty() => Ok(Secret::new(body)),
+            (200, Some(body)) => {
+                let value = Secret::new(body);
+                is_usable(&value).then_some(value).ok_or(NoKey::Unavailable(Code::SecretNotHeaderSafe))
+            }
             (401, _) => Err(NoKey::Refused),
             _ => Err(NoKey::Unavailable(Code::SecretNotFound)),
         }

@@ -20,7 +20,8 @@ fn with(change: impl FnOnce(&mut Said)) -> RuleSettings {
 }
 
 fn to(address: &str) -> String {
-    Json::object([("to", Json::str(address)), ("subject", Json::str("s")), ("text", Json::str("t"))]).canonical()
+    Json::object([("to", Json::str(address)), ("subject", Json::str("s")), ("text", Json::str("t"))])
+        .canonical()
 }
 
 fn mail(address: &str, settings: RuleSettings) -> Case {
