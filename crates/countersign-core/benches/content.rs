@@ -12,7 +12,7 @@
     reason = "a broken measurement must fail at once, and its macros write items without words"
 )]
 
-use countersign_core::cleanse::{Catalogue, Written, injection};
+use countersign_core::cleanse::{Catalogue, Known, Written, injection};
 use divan::Bencher;
 use divan::counter::BytesCount;
 use std::hint::black_box;
@@ -171,4 +171,34 @@ fn growth() {
         "exponents {least:.2} to {most:.2}; the slowest 16 MiB take {:.2} s ({:?})",
         slowest.0, slowest.1
     );
+}
+
+/// Values of the vault with every form of each: a value too short for encodings has one form, a long one about eighty.
+fn known(values: usize) -> Known {
+    let value = |n: usize| match values {
+        0 => b"sh0rt-1".to_vec(),
+        _ => format!("s3cret-{n:04}-{}", "aB3+/".repeat(6)).into_bytes(),
+    };
+    let all: Vec<Vec<u8>> = (0..values.max(1)).map(value).collect();
+    Known::new(all.iter().map(Vec::as_slice)).unwrap()
+}
+
+/// One form, about a hundred, about a thousand.
+#[divan::bench(args = [0, 1, 12])]
+fn known_values_taken_out(bencher: Bencher<'_, '_>, values: usize) {
+    let known = known(values);
+    over(bencher, &text(PROSE, 1 << 20), |t| known.scrub_bytes(t.as_bytes()).is_some());
+}
+
+/// The look behind encodings that an answer gets besides.
+#[divan::bench(args = [1, 12])]
+fn known_values_behind_encodings(bencher: Bencher<'_, '_>, values: usize) {
+    let known = known(values);
+    over(bencher, &text(SOURCE, 1 << 20), |t| known.remains(t.as_bytes()));
+}
+
+/// What noting the forms of a secret costs, once a request.
+#[divan::bench(args = [1, 12])]
+fn forms_of_known_values(bencher: Bencher<'_, '_>, values: usize) {
+    bencher.bench_local(|| known(black_box(values)));
 }

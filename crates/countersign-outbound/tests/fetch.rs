@@ -781,3 +781,53 @@ async fn refusals_in_a_row_stop_the_tries() {
     assert!(format!("{performed:?}").contains("auth_failed"), "{performed:?}");
     assert_eq!(world.server.connections(), 5);
 }
+
+/// What judging, recording, opening and scrubbing cost beside the request itself: `cargo test --release -p
+/// countersign-outbound --test fetch overhead -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn overhead() {
+    let mut world = World::new().await;
+    let at = world.authority();
+    world.grant(&at);
+    let url = world.url("/");
+    let (gate, hand) = world.gate();
+    let parsed = url::Url::parse(&url).unwrap();
+    let authority = countersign_core::vault::binding::Authority::of(&parsed).unwrap();
+    let nets = ["127.0.0.1/32".parse().unwrap()];
+    let value = secret("Bearer x");
+    for size in [1_000usize, 100_000, 1_000_000] {
+        let body: Vec<u8> = b"some words of an answer, ".iter().copied().cycle().take(size).collect();
+        let mut took = [Vec::new(), Vec::new()];
+        for _ in 0..30 {
+            world.server.next(Script::answer("200 OK", &[], &body));
+            let http = Http::new(Arc::clone(&world.resolver), Some(world.server.ca_pem.as_bytes())).unwrap();
+            let from = std::time::Instant::now();
+            let request = countersign_outbound::http::Request {
+                url: &parsed,
+                authority: &authority,
+                method: countersign_core::vault::binding::Method::Get,
+                secret: ("authorization", &value),
+                headers: &[],
+                body: None,
+                allow_private: &nets,
+                max_bytes: 2_000_000,
+            };
+            http.send(&request).await.unwrap();
+            took[0].push(from.elapsed());
+            world.server.next(Script::answer("200 OK", &[], &body));
+            let from = std::time::Instant::now();
+            let (_, performed) = world.fetch_with(&gate, &hand, &[("url", &url)]).await;
+            took[1].push(from.elapsed());
+            assert!(performed.unwrap().result.is_ok());
+        }
+        let [direct, whole] = took.map(|mut t| {
+            t.sort();
+            t[t.len() / 2]
+        });
+        println!(
+            "{size} bytes: {direct:?} by itself, {whole:?} through the gate, {:.2} times",
+            whole.as_secs_f64() / direct.as_secs_f64()
+        );
+    }
+}

@@ -75,7 +75,7 @@ async fn any_decision_ends_it() {
 async fn scopes_do_not_answer_it() {
     let world = World::new().await;
     let gate = world.gate();
-    for scope in ["all_session", "tool_type:Bash", "bash_pattern:make *", "rule:suspected_injection"] {
+    for scope in ["all_session", "tool_type:Bash", "bash_pattern:make *"] {
         says(&world, &gate, FLAGGED).await;
         let answered = runs(&world, &gate, ACTS).await;
         assert_eq!(code(&answered), "pending", "before {scope}: {answered:?}");
@@ -87,6 +87,9 @@ async fn scopes_do_not_answer_it() {
     }
     says(&world, &gate, FLAGGED).await;
     assert_eq!(code(&runs(&world, &gate, ACTS).await), "pending");
+    // What would lift the rule by its name is no answer.
+    let named = gate.approve(world.question().await, "rule:suspected_injection", ana(), Via::Cli).await;
+    assert!(named.unwrap_err().to_string().contains("asked about each time"));
 }
 
 /// Nor does a standing allow, also where one of several rules would be enough.
