@@ -21,6 +21,7 @@ use countersign_core::record::Sealed;
 use countersign_core::rpc::Message;
 use countersign_core::secret::{Secret, SecretRef};
 use countersign_core::time::Timestamp;
+use countersign_core::token::Token;
 use countersign_core::vault::binding::Binding;
 use countersign_core::vault::seal::Row;
 use std::time::Duration;
@@ -408,6 +409,9 @@ pub trait RuleSource: Send + Sync {
 pub trait SecretSource: Send + Sync {
     /// Opens one secret, with what it is bound to.
     async fn open(&self, name: &SecretRef, by: Authority<'_>) -> Result<Opened, Code>;
+
+    /// Does the work of an opening and opens nothing, so that a refusal takes as long.
+    async fn rehearse(&self) {}
 }
 
 /// A secret that was opened.
@@ -442,6 +446,15 @@ pub trait Keeper: Send + Sync {
         principal: &str,
         per_minute: u32,
     ) -> Result<bool, StoreError>;
+
+    /// The database's time, and every token that was ever made.
+    async fn tokens(&self) -> Result<(Timestamp, Vec<Token>), StoreError>;
+
+    /// Keeps a new token, which begins now, with the record of it.
+    async fn add_token(&self, token: Token, record: Draft) -> Result<(), StoreError>;
+
+    /// Ends a token, with the record of it. `false` where there is none that counts.
+    async fn revoke_token(&self, id: &str, record: Draft) -> Result<bool, StoreError>;
 
     /// Takes a key for a mail with this payload, before it goes to a server that knows no keys of its own.
     async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError>;

@@ -15,12 +15,16 @@ use countersign_core::event::Draft;
 use countersign_core::ledger::SecretView;
 use countersign_core::mail::rules::Recipients;
 use countersign_core::mail::sends::Sends;
-use countersign_core::rulebook::ENGINE;
+use countersign_core::rulebook::settings::RuleSettings;
+use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_core::secret::{Secret, SecretRef};
-use countersign_gate::gate::{Capture, Gate};
+use countersign_core::time::Timestamp;
+use countersign_core::token::Token;
+use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{
     Begun, Downstream, Keeper, PinKind, SecretSource, Store, StoreError, VaultRows,
 };
+use countersign_inbound::metadata::Metadata;
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
 use countersign_outbound::keys::{Place, UserKeys};
@@ -90,6 +94,18 @@ impl Keeper for UserStore {
         per_minute: u32,
     ) -> Result<bool, StoreError> {
         self.store().await?.secret_used(name, principal, per_minute).await
+    }
+
+    async fn tokens(&self) -> Result<(Timestamp, Vec<Token>), StoreError> {
+        self.store().await?.tokens().await
+    }
+
+    async fn add_token(&self, token: Token, record: Draft) -> Result<(), StoreError> {
+        self.store().await?.add_token(token, record).await
+    }
+
+    async fn revoke_token(&self, id: &str, record: Draft) -> Result<bool, StoreError> {
+        self.store().await?.revoke_token(id, record).await
     }
 
     async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError> {
@@ -243,6 +259,39 @@ fn gateway_token() -> anyhow::Result<Option<Secret<Vec<u8>>>> {
         token.pop();
     }
     Ok(Some(Secret::new(token)))
+}
+
+/// The secrets gateway of the user: a gate of its own on the user's store, whose rulebook names what is handed out.
+pub async fn secrets_gateway(
+    places: &Places,
+    settings: &Settings,
+    warn: fn(&str),
+) -> anyhow::Result<Metadata> {
+    let user = UserStore::at(places);
+    let store: Arc<dyn Store> = Arc::new(user.store().await?.clone());
+    let keeper: Arc<dyn Keeper> = Arc::new(user);
+    let none: Passphrase = Box::new(|_| {
+        Err("the vault has a passphrase; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
+    });
+    let passphrase = crate::cli::given_passphrase().unwrap_or(none);
+    let vault = Arc::new(vault(Arc::clone(&keeper), places, Some(&settings.vault), passphrase, warn));
+    let mut rules =
+        RuleSettings::defaults(&places.user().to_string_lossy(), &places.own(), places.home.to_str());
+    rules.handed_out = settings.gateway.names.clone();
+    let (book, _) = Rulebook::load(Vec::new(), rules)
+        .map_err(|problems| anyhow::anyhow!("the built-in rules do not load: {} problems", problems.len()))?;
+    let gate = Gate::new(
+        store,
+        Arc::new(SystemClock),
+        Book::InForce(Arc::new(book)),
+        MacKey::new(places.log_key()?),
+        settings.capture,
+        person::me().id(),
+    )
+    .keeping(Arc::clone(&keeper));
+    let (secrets, clock) = (vault as Arc<dyn SecretSource>, Arc::new(SystemClock));
+    let per_minute = settings.gateway.per_minute;
+    Ok(Metadata::new(Arc::new(gate), keeper, secrets, clock, "default".to_owned(), per_minute))
 }
 
 type Leaving = std::pin::Pin<Box<dyn Future<Output = ()>>>;

@@ -14,7 +14,9 @@ use crate::facts::{Facts, Own};
 use crate::glob::Glob;
 use crate::ledger::Ledger;
 use crate::mail;
+use crate::principal::Principal;
 use crate::rulebook::settings::{Denial, RuleSettings};
+use crate::secrets_gateway;
 use crate::vault::binding::{Misfit, Use};
 
 /// The soft rules that only a grant for exactly this use answers, beside a yes to this call.
@@ -23,6 +25,10 @@ pub(super) const BY_GRANT: [&str; 2] = ["secret_use", "memory_fetch"];
 /// J2: tools that a sub-agent has not, and tools that configuration does not have. They are answered like one that there
 /// is not.
 pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgement> {
+    // No agent, task or person reads a secret, whatever its rules say.
+    if call.tool() == secrets_gateway::TOOL && !matches!(call.parts().principal, Principal::Node { .. }) {
+        return Some(absent());
+    }
     if !MAIN_ONLY.contains(&call.tool()) {
         return None;
     }
@@ -48,7 +54,7 @@ pub(super) fn exact_grant(facts: &Facts) -> Option<Scope> {
     match facts.own.as_ref()?.as_ref().ok()? {
         Own::Fetch(request) => Some(Scope::Secret(request.grant())),
         Own::Recall(ask) => ask.grant().map(Scope::Memory),
-        Own::Mail(_) => None,
+        Own::Mail(_) | Own::Read(_) => None,
     }
 }
 
@@ -87,7 +93,7 @@ pub(super) fn floor(
                 let (store, key) = ask.place();
                 !key.is_empty() && deny.what.meets_note(store, key)
             }
-            Own::Mail(_) => false,
+            Own::Mail(_) | Own::Read(_) => false,
         });
     if denied {
         let why = Clean::fixed("a `[[deny]]` entry of the configuration refuses this");
@@ -97,6 +103,11 @@ pub(super) fn floor(
         Own::Fetch(request) => request,
         Own::Mail(message) => return mail_floor(message, settings, ledger),
         Own::Recall(_) => return None,
+        // The list that the gateway hands out; every no has one wording.
+        Own::Read(name) => {
+            let listed = settings.handed_out.iter().any(|one| one == name.as_str());
+            return if listed { None } else { refuse(Code::SecretNotFound, "there is no such secret") };
+        }
     };
     if !is_granted(call, facts, settings, ledger) {
         return None;

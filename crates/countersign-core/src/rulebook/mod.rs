@@ -304,6 +304,7 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
     parts.extend(s.deny.iter().map(|d| format!("deny {d:?}").into()));
+    parts.extend(s.handed_out.iter().map(|name| format!("handed out {name}").into()));
     // Whoever said yes to a mail saw who sends it. The cap is a limit like others.
     parts.extend(s.mail.as_ref().map(|m| {
         format!("mail {} {} {:?} {}", m.from(), m.owner, m.recipients, m.reply_to_recipients).into()

@@ -87,6 +87,7 @@ impl RuleSettings {
             allow: self.allow,
             deny: self.deny,
             project: self.project,
+            handed_out: self.handed_out,
             // The user's and the organization's alone: a project does not say who gets mail.
             mail: self.mail,
             timeout_s: self.timeout_s.min(found.timeout_s),

@@ -219,6 +219,8 @@ pub struct RuleSettings {
     pub deny: Vec<StandingDeny>,
     /// Id of the project: secrets and notes can be bound to it.
     pub project: String,
+    /// Names that the secrets gateway hands out.
+    pub handed_out: Vec<String>,
     /// Who sends mail and whom it may reach; `None`: there is no mail.
     pub mail: Option<MailRules>,
     /// Default window of a request.
@@ -273,6 +275,7 @@ impl RuleSettings {
             allow: Vec::new(),
             deny: Vec::new(),
             project: String::new(),
+            handed_out: Vec::new(),
             mail: None,
             timeout_s: 300,
             cap: 50,

@@ -15,6 +15,7 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
+use countersign_core::token::Token;
 use countersign_gate::seams::{Begun, CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,8 @@ pub(super) enum Verb {
     SetVault(Option<String>, Box<VaultRows>, Draft),
     SecretUsed(String, String, u32),
     SecretEchoed(String, u32),
+    AddToken(Box<Token>, Draft),
+    RevokeToken(String, Draft),
     MailBegins(String, String),
     MailEnded(String, bool),
 }
@@ -227,6 +230,11 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Flag(keeper::used(tx, name, principal, *per_minute).await?)
         }
         Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
+        Verb::AddToken(token, record) => {
+            keeper::add_token(tx, token, record).await?;
+            Answer::Done
+        }
+        Verb::RevokeToken(id, record) => Answer::Flag(keeper::revoke_token(tx, id, record).await?),
         Verb::MailBegins(key, payload) => Answer::Begun(keeper::mail_begins(tx, key, payload).await?),
         Verb::MailEnded(key, sent) => {
             keeper::mail_ended(tx, key, *sent).await?;

@@ -14,14 +14,17 @@ mod explain;
 mod halt;
 mod hook;
 mod init;
+mod listen;
 mod log;
 mod mcp;
 mod mode;
 mod pending;
 mod policy;
 mod report;
+mod serve;
 pub mod show;
 mod status;
+mod token;
 mod trial;
 mod trust;
 mod uninstall;
@@ -126,6 +129,9 @@ pub enum Command {
         after_help = "Example:\n  countersign vault set github_token --host api.github.com\n  countersign vault list"
     )]
     Vault(vault::VaultCommand),
+    #[command(subcommand, after_help = "Example:\n  countersign token list")]
+    Token(token::TokenCommand),
+    Serve(serve::Serve),
     Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
@@ -175,6 +181,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Config(c) => c.run(&cx).await,
         Command::Policy(c) => c.run(&cx).await,
         Command::Vault(c) => c.run(&cx).await,
+        Command::Token(c) => c.run(&cx).await,
+        Command::Serve(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,

@@ -223,5 +223,24 @@ pub const KEYS: &[Key] = &[
         "how it is encrypted; without encryption nothing is sent",
     ),
     user("mail.smtp_user", Kind::Text, "", "the name to log in with; the password is `mail.key`"),
+    user(
+        "secrets_gateway.enabled",
+        Kind::Bool,
+        "false",
+        "lets `countersign serve` hand secrets to nodes of ours",
+    ),
+    user(
+        "secrets_gateway.listen",
+        Kind::Text,
+        "",
+        "a loopback address and port; unset = a socket in the user's state folder",
+    ),
+    user(
+        "secrets_gateway.names",
+        Kind::Texts,
+        "[\"slack_bot_token\", \"slack_app_token\", \"slack_gateway_signing_secret\", \"resend_api_key\"]",
+        "secrets that are handed out",
+    ),
+    user("secrets_gateway.per_minute", int(1, 100_000), "60", "most reads of one token in 60 s"),
     user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
 ];

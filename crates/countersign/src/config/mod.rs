@@ -22,6 +22,7 @@ use countersign_core::rulebook::settings::{
     protected,
 };
 use countersign_core::rulebook::{PolicyText, RuleSet};
+use countersign_core::secrets_gateway;
 use countersign_core::time::Timestamp;
 use countersign_gate::gate::Capture;
 use entries::AllowEntry;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub vault: VaultSettings,
     /// How mail is sent; `None` where there is no mail.
     pub mail: Option<mail::MailSettings>,
+    /// What is said of the secrets gateway.
+    pub gateway: GatewaySettings,
     /// Why there is no mail although somebody set it up.
     pub mail_fault: Option<String>,
     /// The operator's rules for this repository.
@@ -291,6 +294,15 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         },
         mail,
         mail_fault,
+        gateway: GatewaySettings {
+            enabled: matches!(values.get("secrets_gateway.enabled"), Some(Said::Bool(true))),
+            listen: text("secrets_gateway.listen").map(str::to_owned),
+            names: match values.get("secrets_gateway.names") {
+                Some(Said::List(names)) => names.clone(),
+                _ => secrets_gateway::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+            },
+            per_minute: small("secrets_gateway.per_minute", 60),
+        },
     }
 }
 
@@ -329,6 +341,19 @@ pub struct VaultSettings {
     pub quarantine_after: u32,
     /// Certificates that are trusted beside the well-known ones.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What configuration says of the secrets gateway; the user's and the organization's files alone say it.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// A loopback address and port; none means a socket.
+    pub listen: Option<String>,
+    /// Secrets that are handed out.
+    pub names: Vec<String>,
+    /// Most reads of one token in 60 s.
+    pub per_minute: u32,
 }
 
 #[cfg(test)]
