@@ -86,8 +86,12 @@ fn stop(ask: &Ask, code: Code) -> PerformError {
 impl Downstream for Recall {
     async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError> {
         permit.spend(call, self.clock.elapsed()).map_err(PerformError::Permit)?;
-        let ask = Ask::read(call.args())
-            .map_err(|fault| PerformError::Own(fault.code, Json::object([("error", Json::str(fault.code.as_str()))]).canonical()))?;
+        let ask = Ask::read(call.args()).map_err(|fault| {
+            PerformError::Own(
+                fault.code,
+                Json::object([("error", Json::str(fault.code.as_str()))]).canonical(),
+            )
+        })?;
         let Found(answer, bytes) = self.found(call, &ask).await.map_err(|code| stop(&ask, code))?;
         let (store, key) = ask.place();
         let named = |name: &str| if name.is_empty() { None } else { text(&clean_line(name, 300)) };

@@ -150,7 +150,9 @@ impl Ask {
     /// `<store>/<key>`: what a grant for a whole note names, or for the beginning of one that is sensitive.
     pub fn grant(&self) -> Option<String> {
         match self {
-            Ask::Fetch { store, key, .. } if self.action() == "memory_fetch" => Some(format!("{store}/{key}")),
+            Ask::Fetch { store, key, .. } if self.action() == "memory_fetch" => {
+                Some(format!("{store}/{key}"))
+            }
             _ => None,
         }
     }

@@ -90,7 +90,9 @@ mod tests {
     /// MINV-4: what could leave a folder, drive a terminal or be two names at once is never created.
     #[test]
     fn names_of_stores_are_strict() {
-        for ok in ["work", "My Notes", "Grüße", "日記", "a.b", "x-1", "-a", "myCON", "archived", &"é".repeat(100)] {
+        for ok in
+            ["work", "My Notes", "Grüße", "日記", "a.b", "x-1", "-a", "myCON", "archived", &"é".repeat(100)]
+        {
             assert_eq!(check_store(ok), Ok(()), "{ok}");
         }
         for (bad, want) in [
@@ -128,7 +130,9 @@ mod tests {
     /// MINV-3: names that some file system would take for one fold alike.
     #[test]
     fn what_is_one_name_somewhere_folds_alike() {
-        for (a, b) in [("Work", "wORK"), ("é", "É"), ("e\u{301}", "É"), ("Straße", "STRASSE"), ("ς", "Σ"), ("ſ", "S")] {
+        for (a, b) in
+            [("Work", "wORK"), ("é", "É"), ("e\u{301}", "É"), ("Straße", "STRASSE"), ("ς", "Σ"), ("ſ", "S")]
+        {
             assert_eq!(fold(a), fold(b), "{a} {b}");
         }
         assert_ne!(fold("a_b"), fold("a-b"));

@@ -258,7 +258,10 @@ mod tests {
         assert!(answer.text("value").unwrap().contains("\n日記\n"));
         assert_eq!((answer.get("truncated"), answer.get("lossy")), (Some(&Json::Bool(true)), None));
         let (content, answer) = shown(b"a\xff\xfeb\xe6", PREVIEW_BYTES);
-        assert_eq!((content.as_str(), answer.get("lossy")), ("a\u{fffd}\u{fffd}b\u{fffd}", Some(&Json::Bool(true))));
+        assert_eq!(
+            (content.as_str(), answer.get("lossy")),
+            ("a\u{fffd}\u{fffd}b\u{fffd}", Some(&Json::Bool(true)))
+        );
     }
 
     /// MINV-8, MINV-9: lists keep to their bytes, sorted, and say when something is left out.

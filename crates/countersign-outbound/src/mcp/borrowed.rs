@@ -111,7 +111,11 @@ impl Borrowed {
             secret.with(|value| values.push(value.clone().into()));
         }
         let known = Known::new(values.iter().map(|value| value.as_slice())).map_err(|_| {
-            BorrowError::NotBound(name.as_str().to_owned(), "the environment".to_owned(), "is too large to be looked for")
+            BorrowError::NotBound(
+                name.as_str().to_owned(),
+                "the environment".to_owned(),
+                "is too large to be looked for",
+            )
         })?;
         self.lately.hold(&Arc::new(known));
         held.push(opened.rotation_id.clone());

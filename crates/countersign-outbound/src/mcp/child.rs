@@ -58,7 +58,10 @@ pub struct Program {
 impl Program {
     /// Starts the program with pipes to its input and output; its standard error is ours. `opened` are secrets that it
     /// finds in its environment beside everything else.
-    pub(super) fn start(&self, opened: &[(String, OsString)]) -> std::io::Result<(Child, ChildStdin, ChildStdout)> {
+    pub(super) fn start(
+        &self,
+        opened: &[(String, OsString)],
+    ) -> std::io::Result<(Child, ChildStdin, ChildStdout)> {
         let mut command = Command::new(&self.command);
         command
             .args(&self.args)

@@ -9,11 +9,11 @@ use super::fault::{Outcome, unreadable};
 use super::tx::Tx;
 use async_trait::async_trait;
 use countersign_core::event::Draft;
+use countersign_core::names;
 use countersign_core::notes::{
     ARCHIVED, BEYOND_BYTES, KEPT_TURNS, MAX_VALUE_BYTES, TURN_BYTES, TURN_PAUSE_MS, WINDOW_BYTES, WINDOW_MS,
     check_store, fold,
 };
-use countersign_core::names;
 use countersign_gate::seams::{NoteChange, NoteError, Notes, Recall, Recalled, StoreError};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -289,12 +289,7 @@ async fn restore(tx: &mut Tx<'_>, store: &str) -> Outcome<Noted> {
     Ok(Ok(name))
 }
 
-async fn stores(
-    conn: &mut SqliteConnection,
-    archived: bool,
-    after: &str,
-    most: u32,
-) -> Outcome<Vec<String>> {
+async fn stores(conn: &mut SqliteConnection, archived: bool, after: &str, most: u32) -> Outcome<Vec<String>> {
     Ok(sqlx::query_scalar(
         "SELECT name FROM memory_stores WHERE archived = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
     )
@@ -312,11 +307,12 @@ async fn keys(
     after: &str,
     most: u32,
 ) -> Outcome<Option<Vec<(String, u64)>>> {
-    let id: Option<i64> = sqlx::query_scalar("SELECT id FROM memory_stores WHERE name = ?1 AND archived <= ?2")
-        .bind(store)
-        .bind(i64::from(archived))
-        .fetch_optional(&mut *conn)
-        .await?;
+    let id: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM memory_stores WHERE name = ?1 AND archived <= ?2")
+            .bind(store)
+            .bind(i64::from(archived))
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some(id) = id else { return Ok(None) };
     let rows = sqlx::query(
         "SELECT key, length(value) AS bytes FROM memory WHERE store = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
@@ -365,7 +361,8 @@ impl Notes for SqliteStore {
     }
 
     async fn change_notes(&self, change: NoteChange) -> Result<String, NoteError> {
-        let noted: Result<Noted, StoreError> = write!(self, Verb::Notes(change), Noted).map_err(StoreError::from);
+        let noted: Result<Noted, StoreError> =
+            write!(self, Verb::Notes(change), Noted).map_err(StoreError::from);
         noted?
     }
 }

@@ -2,7 +2,9 @@
 
 use super::common::{AGENT, NOON, Place, assert_sound, options};
 use super::worker::{Worker, tell};
-use countersign_core::notes::{BEYOND_BYTES, MAX_VALUE_BYTES, PREVIEW_BYTES, WHOLE_BYTES, entries, fold, stores};
+use countersign_core::notes::{
+    BEYOND_BYTES, MAX_VALUE_BYTES, PREVIEW_BYTES, WHOLE_BYTES, entries, fold, stores,
+};
 use countersign_gate::seams::{NoteChange, NoteError, Notes, Recall, Recalled};
 use countersign_store::SqliteStore;
 use std::path::Path;
@@ -30,7 +32,9 @@ fn shows(recalled: &Recalled) -> usize {
 async fn names_are_themselves_or_refused() {
     let place = Place::new();
     let store = place.store().await;
-    for key in ["", "a/b", "..", "../x", "a b", "a\nb", "é", ".a", "NUL", "nul.txt", "Com1.bak", &"x".repeat(129)] {
+    for key in
+        ["", "a/b", "..", "../x", "a b", "a\nb", "é", ".a", "NUL", "nul.txt", "Com1.bak", &"x".repeat(129)]
+    {
         let refused = set(&store, "s", key, b"x").await;
         assert!(matches!(refused, Err(NoteError::Name(..))), "{key:?}: {refused:?}");
         assert_eq!(read(&store, AGENT, key, 10).await, Recalled::Missing);
@@ -93,7 +97,9 @@ async fn values_are_bounded() {
     assert!(matches!(store.change_notes(keep).await, Err(NoteError::Exists(_))));
     // MINV-17: of a large note a little more than is shown is read.
     let got = read(&store, AGENT, "k", PREVIEW_BYTES).await;
-    assert!(matches!(&got, Recalled::Read { bytes, longer: true } if bytes.len() == PREVIEW_BYTES + BEYOND_BYTES));
+    assert!(
+        matches!(&got, Recalled::Read { bytes, longer: true } if bytes.len() == PREVIEW_BYTES + BEYOND_BYTES)
+    );
     set(&store, "s", "empty", b"").await.unwrap();
     assert_eq!(read(&store, AGENT, "empty", 5).await, Recalled::Read { bytes: Vec::new(), longer: false });
 }
@@ -143,7 +149,10 @@ async fn lists_of_many() {
         for k in 0..50 {
             let store = store.clone();
             writing.push(async move {
-                let key = format!("a-note-with-a-rather-long-name-so-that-fifty-do-not-fit-{k:02}-{}", "x".repeat(60));
+                let key = format!(
+                    "a-note-with-a-rather-long-name-so-that-fifty-do-not-fit-{k:02}-{}",
+                    "x".repeat(60)
+                );
                 set(&store, &format!("the store of {s:03}"), &key, b"v").await.unwrap();
             });
         }

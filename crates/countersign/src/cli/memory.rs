@@ -379,7 +379,8 @@ async fn import(notes: &UserStore, dir: &Path) -> anyhow::Result<u8> {
     };
     for folder in names_in(&base)? {
         let at = folder.to_string_lossy().into_owned();
-        let opened = store_name(&folder).and_then(|name| Ok((name, within(&base, &folder, OFlags::DIRECTORY)?)));
+        let opened =
+            store_name(&folder).and_then(|name| Ok((name, within(&base, &folder, OFlags::DIRECTORY)?)));
         let (store, opened) = match opened {
             Ok(opened) => opened,
             Err(e) => {
@@ -405,7 +406,10 @@ async fn import(notes: &UserStore, dir: &Path) -> anyhow::Result<u8> {
                 Ok(_) => {
                     taken += 1;
                     if lossy {
-                        complain(&format!("{}: not all of it is UTF-8; agents see marks in its place", clean_line(&place, 500)));
+                        complain(&format!(
+                            "{}: not all of it is UTF-8; agents see marks in its place",
+                            clean_line(&place, 500)
+                        ));
                     }
                 }
                 Err(NoteError::Store(e)) => return Err(e.into()),

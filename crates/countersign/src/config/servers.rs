@@ -348,7 +348,8 @@ impl Reader<'_> {
                         out.insert(key, Given::Secret(name));
                     }
                     None => {
-                        let what = format!("`servers.env.{key}` names {name:?}, which is no name of a secret");
+                        let what =
+                            format!("`servers.env.{key}` names {name:?}, which is no name of a secret");
                         self.bad(span, what, "use letters, digits, `.`, `_` and `-`, as in `vault list`");
                     }
                 },

@@ -133,7 +133,10 @@ fn a_missing_secret_stops_its_server_alone() {
     ground.person(&["trust", "accept", "project", "--yes"]);
     ground.person(&["trust", "accept", "good", "--yes"]);
     let (code, said) = ground.try_person(&["trust", "accept", "bad", "--yes"]);
-    assert!(code != Some(0) && said.contains("`later` for `TOKEN` cannot be opened: secret_not_found"), "{said}");
+    assert!(
+        code != Some(0) && said.contains("`later` for `TOKEN` cannot be opened: secret_not_found"),
+        "{said}"
+    );
     store(&ground, "later", "another-c4n4ry-value", &["--unbound"]);
     ground.person(&["trust", "accept", "bad", "--yes"]);
     ground.person(&["vault", "rm", "later", "--yes"]);
@@ -146,7 +149,9 @@ fn a_missing_secret_stops_its_server_alone() {
         assert!(client.errors().contains(want), "{}", client.errors());
         client.finish(LIMIT);
     };
-    run("the server `bad` cannot be started: the secret `later` for `TOKEN` cannot be opened: secret_not_found");
+    run(
+        "the server `bad` cannot be started: the secret `later` for `TOKEN` cannot be opened: secret_not_found",
+    );
     // Bound to another project, it is not for this one.
     store(&ground, "later", "another-c4n4ry-value", &["--unbound"]);
     ground.person(&["vault", "bind", "later", "--this-project", "--until", "2020-01-01T00:00:00Z"]);
