@@ -35,7 +35,7 @@ struct Npm {
     pin: &'static str,
     version: &'static str,
     package: &'static str,
-    /// The program that the package brings.
+    /// The program that the package brings; a path where the package is a library.
     program: &'static str,
     /// Whether that program tells its version. npm is content when a platform's own package was skipped; a program
     /// that carries native code is not, so those are asked. The servers, plain JavaScript, cannot be.
@@ -75,6 +75,8 @@ const NPM: &[Npm] = &[
         30
     ),
     npm!("mcp-server-memory", "@modelcontextprotocol/server-memory", "mcp-server-memory", false, 30),
+    // The mail provider's own client, which the stand-in for the provider has to satisfy.
+    npm!("resend", "resend", "resend/package.json", false, 10),
     // The Inspector wants a newer Node than some systems have, so it gets one.
     npm!("node", "node", "node", true, 185),
     npm!("mcp-inspector", "@modelcontextprotocol/inspector", "mcp-inspector", false, 110),
@@ -89,6 +91,7 @@ struct PyPi {
 }
 
 const PYPI: &[PyPi] = &[
+    PyPi { package: "aiosmtpd", version: include_str!("../pins/aiosmtpd").trim_ascii(), module: "aiosmtpd" },
     PyPi {
         package: "mcp-server-git",
         version: include_str!("../pins/mcp-server-git").trim_ascii(),
@@ -197,7 +200,10 @@ fn cargo_deny_in(cache: &Path) -> Result<()> {
 fn npm_in(cache: &Path, npm: &Npm) -> Result<()> {
     let Npm { pin, version, package, program, .. } = npm;
     let home = cache.join(format!("{pin}-{version}"));
-    let program = Path::new("node_modules/.bin").join(program);
+    let program = match program.contains('/') {
+        true => Path::new("node_modules").join(program),
+        false => Path::new("node_modules/.bin").join(program),
+    };
     if home.join(&program).exists() {
         return Ok(());
     }

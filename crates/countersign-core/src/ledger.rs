@@ -40,6 +40,8 @@ pub struct CallKey {
     /// A limit on calls is configured, so permits and running calls must be counted; without one that would be work
     /// for nothing, and grow with every call whose end nobody told.
     pub counted: bool,
+    /// The call sends mail, so the mails of the day are counted.
+    pub mails: bool,
 }
 
 /// What was accepted of a server and of one of its tools.
@@ -220,6 +222,9 @@ pub struct Ledger {
     pub permits_last_minute: u32,
     /// Calls running now, younger than 24 h; 0 unless the key asked for counts.
     pub open_calls: u32,
+    /// Mails of this UTC day that were sent, or may have been, or are under way; 0 unless the key asked. A mail that
+    /// certainly failed is none of them.
+    pub mails_today: u32,
     /// What was accepted of the key's server and tool.
     pub trust: Trust,
     /// The hook's decision can be taken up: it allowed this very call within the last 10 minutes, and no other call
@@ -251,6 +256,7 @@ impl Ledger {
             open: None,
             permits_last_minute: 0,
             open_calls: 0,
+            mails_today: 0,
             trust: Trust::default(),
             joined: false,
             resolved,
@@ -393,6 +399,11 @@ pub enum Op {
         resume: Option<ApprovalId>,
         /// The hook's decision this permit takes up; it counts as one call with it.
         joins: Option<CallId>,
+    },
+    /// The day has fewer mails than this: stands before the permit that takes one of them.
+    Mails {
+        /// Most mails of a UTC day.
+        most: u32,
     },
     /// A request to a person (T1). Cap and creation rate are checked again here.
     Ask {

@@ -21,6 +21,7 @@ use countersign_core::record::Sealed;
 use countersign_core::rpc::Message;
 use countersign_core::secret::{Secret, SecretRef};
 use countersign_core::time::Timestamp;
+use countersign_core::token::Token;
 use countersign_core::vault::binding::Binding;
 use countersign_core::vault::seal::Row;
 use std::time::Duration;
@@ -208,6 +209,8 @@ pub struct Committed {
     pub seqs: Vec<u64>,
     /// For an `Ask`: the deadline of the request.
     pub expires_at: Option<Timestamp>,
+    /// For a permit to send mail: the mails of this UTC day, with this one.
+    pub mails_today: Option<u32>,
 }
 
 /// Why the store did not answer.
@@ -378,6 +381,9 @@ pub enum PerformError {
     /// A tool of the gate says why there is nothing else: the code, and its answer.
     #[error("{}", .0.as_str())]
     Own(Code, String),
+    /// The same, of a call that may have been done all the same.
+    #[error("{}", .0.as_str())]
+    Unsure(Code, String),
 }
 
 /// On whose authority a secret is opened; there is no fourth reason.
@@ -403,6 +409,9 @@ pub trait RuleSource: Send + Sync {
 pub trait SecretSource: Send + Sync {
     /// Opens one secret, with what it is bound to.
     async fn open(&self, name: &SecretRef, by: Authority<'_>) -> Result<Opened, Code>;
+
+    /// Does the work of an opening and opens nothing, so that a refusal takes as long.
+    async fn rehearse(&self) {}
 }
 
 /// A secret that was opened.
@@ -437,6 +446,21 @@ pub trait Keeper: Send + Sync {
         principal: &str,
         per_minute: u32,
     ) -> Result<bool, StoreError>;
+
+    /// The database's time, and every token that was ever made.
+    async fn tokens(&self) -> Result<(Timestamp, Vec<Token>), StoreError>;
+
+    /// Keeps a new token, which begins now, with the record of it.
+    async fn add_token(&self, token: Token, record: Draft) -> Result<(), StoreError>;
+
+    /// Ends a token, with the record of it. `false` where there is none that counts.
+    async fn revoke_token(&self, id: &str, record: Draft) -> Result<bool, StoreError>;
+
+    /// Takes a key for a mail with this payload, before it goes to a server that knows no keys of its own.
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError>;
+
+    /// What became of a mail whose key was taken. An end that is not known is not told: the key stays taken.
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError>;
 
     /// Counts an answer that held the secret. `true` where that put it into quarantine: `after` of them in 10 minutes.
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError>;
@@ -548,6 +572,19 @@ pub enum NoteError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether a mail may go out under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It may; nobody else may until its end is told.
+    Taken,
+    /// This very mail went out.
+    Sent,
+    /// Another mail has the key.
+    Other,
+    /// Somebody took the key and did not say what became of the mail: it may have gone out.
+    Open,
 }
 
 /// A vault as it is stored.

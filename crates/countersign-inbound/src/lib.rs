@@ -6,3 +6,5 @@
 pub mod decide;
 pub mod hooks;
 pub mod mcp;
+pub mod metadata;
+pub mod metrics;

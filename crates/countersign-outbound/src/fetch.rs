@@ -5,7 +5,7 @@
 //! what could still hold the secret behind an encoding is kept back. Errors are words of our own. Where it stops: the
 //! connection is `http`, whether the call may be made was judged.
 
-use crate::http::{Answer, Failure, Http, Request};
+use crate::http::{Answer, Failure, Http, Plain, Request};
 use async_trait::async_trait;
 use countersign_core::call::ToolCall;
 use countersign_core::cleanse::{Form, Known, Lately, MARKER, Raw, Reply, base64, clean_line};
@@ -163,11 +163,12 @@ impl Fetch {
             url: &request.url,
             authority: &request.authority,
             method: request.method,
-            secret: (header, &value),
+            secret: Some((header, &value)),
             headers: &headers,
             body: request.body.as_deref().map(str::as_bytes),
             allow_private: &opened.binding.allow_private,
             max_bytes: fetch::MAX_BODY_BYTES,
+            plain: Plain::Never,
         };
         let answer = self.http.send(&sent).await;
         let status = answer.as_ref().map_or(0, |a| i64::from(a.status));

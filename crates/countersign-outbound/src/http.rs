@@ -104,16 +104,29 @@ pub struct Request<'a> {
     pub authority: &'a Authority,
     /// How.
     pub method: Method,
-    /// The header that holds a secret.
-    pub secret: (&'a str, &'a Secret<Vec<u8>>),
+    /// The header that holds a secret, where one goes along.
+    pub secret: Option<(&'a str, &'a Secret<Vec<u8>>)>,
     /// Headers that are no secret.
     pub headers: &'a [(&'static str, &'a str)],
     /// What is sent.
     pub body: Option<&'a [u8]>,
     /// Ranges beside the world at large.
     pub allow_private: &'a [IpNet],
+    /// Whether it may go without TLS: to this machine alone.
+    pub plain: Plain<'a>,
     /// Longest answer, in bytes.
     pub max_bytes: usize,
+}
+
+/// What may take the place of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain<'a> {
+    /// Nothing.
+    Never,
+    /// A connection to a loopback address.
+    Here,
+    /// A socket in the file system; who may connect to it is up to the folders above.
+    Socket(&'a std::path::Path),
 }
 
 /// An answer, whole and as it came, but for a compression that was taken off.
@@ -130,6 +143,7 @@ pub struct Answer {
 }
 
 /// Makes requests.
+#[derive(Clone)]
 pub struct Http {
     resolver: Arc<dyn Resolve>,
     tls: rustls::ClientConfig,
@@ -177,7 +191,11 @@ impl Http {
     }
 
     /// The addresses of a host, all of them fit. One that is not refuses the name.
-    async fn addresses(&self, authority: &Authority, allowed: &[IpNet]) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn addresses(
+        &self,
+        authority: &Authority,
+        allowed: &[IpNet],
+    ) -> Result<Vec<SocketAddr>, Failure> {
         let found = match authority.address() {
             Some(literal) => vec![literal],
             None if is_refused_name(authority.host()) && allowed.is_empty() => {
@@ -206,13 +224,21 @@ impl Http {
     }
 
     async fn sent(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        if request.url.scheme() != "https" || Authority::of(request.url).as_ref() != Some(request.authority) {
+        let is_tls = request.url.scheme() == "https" && !matches!(request.plain, Plain::Socket(_));
+        let is_plain = request.url.scheme() == "http" && request.plain != Plain::Never;
+        if !(is_tls || is_plain) || Authority::of(request.url).as_ref() != Some(request.authority) {
             return Err(Failure::Protocol);
         }
-        let addresses = self.addresses(request.authority, request.allow_private).await?;
-        let client = reqwest::Client::builder()
+        let addresses = match request.plain {
+            Plain::Socket(_) => Vec::new(),
+            _ => self.addresses(request.authority, request.allow_private).await?,
+        };
+        if is_plain && addresses.iter().any(|address| !address.ip().is_loopback()) {
+            return Err(Failure::RefusedAddress);
+        }
+        let mut client = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
-            .https_only(true)
+            .https_only(is_tls)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -221,22 +247,26 @@ impl Http {
             .connect_timeout(self.waits.connect)
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
-            .resolve_to_addrs(request.authority.host(), &addresses)
-            .build()
-            .map_err(|_| Failure::Protocol)?;
+            .resolve_to_addrs(request.authority.host(), &addresses);
+        if let Plain::Socket(path) = request.plain {
+            client = client.unix_socket(path);
+        }
+        let client = client.build().map_err(|_| Failure::Protocol)?;
         let mut headers = HeaderMap::new();
-        let (name, value) = request.secret;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failure::Protocol)?;
-        let mut value = value.with(|value| HeaderValue::from_bytes(value)).map_err(|_| Failure::Protocol)?;
-        // Never in a table of compressed headers that later requests could be compared with.
-        value.set_sensitive(true);
         headers.insert(reqwest::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         headers.insert(reqwest::header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in request.headers {
             let value = HeaderValue::from_str(value).map_err(|_| Failure::Protocol)?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        headers.insert(name, value);
+        if let Some((name, value)) = request.secret {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failure::Protocol)?;
+            let mut value =
+                value.with(|value| HeaderValue::from_bytes(value)).map_err(|_| Failure::Protocol)?;
+            // Never in a table of compressed headers that later requests could be compared with.
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
         let method =
             reqwest::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|_| Failure::Protocol)?;
         let mut builder = client.request(method, request.url.clone()).headers(headers);
@@ -245,7 +275,8 @@ impl Http {
         }
         let response = builder.send().await.map_err(|e| failure(&e))?;
         // The connection was pinned; whoever is at its other end all the same is not believed.
-        if response.remote_addr().is_some_and(|peer| !addresses.contains(&peer)) {
+        let pinned = !matches!(request.plain, Plain::Socket(_));
+        if pinned && response.remote_addr().is_some_and(|peer| !addresses.contains(&peer)) {
             return Err(Failure::RefusedAddress);
         }
         read(response, request.max_bytes).await

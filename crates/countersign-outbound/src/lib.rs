@@ -4,6 +4,7 @@
 pub mod fetch;
 pub mod http;
 pub mod keys;
+pub mod mail;
 pub mod mcp;
 pub mod own;
 pub mod recall;

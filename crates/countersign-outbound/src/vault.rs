@@ -337,6 +337,15 @@ impl Vault {
 
 #[async_trait]
 impl SecretSource for Vault {
+    async fn rehearse(&self) {
+        if let Ok((Some(open), there)) = self.opened().await
+            && let Some(row) = there.rows.first()
+        {
+            // Opened and forgotten.
+            let _ = open.value(row);
+        }
+    }
+
     async fn open(&self, name: &SecretRef, _by: Authority<'_>) -> Result<Opened, Code> {
         let opened = self.opened().await.map_err(|e| match e {
             VaultError::Store(e) => e.code(),

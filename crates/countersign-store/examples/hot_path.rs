@@ -71,6 +71,7 @@ fn hook(dir: &Path, name: &str, post: bool) -> ! {
             server: None,
             joins: None,
             counted: false,
+            mails: false,
         };
         let ledger = store.ledger(&key).await.unwrap();
         let call = CallRow {

@@ -70,14 +70,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Hostile {
     /// Starts a server with a certificate for `names`.
     pub async fn start(names: &[&str]) -> Hostile {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_key = KeyPair::generate().unwrap();
-        let ca = params.self_signed(&ca_key).unwrap();
-        let issuer = Issuer::new(params, ca_key);
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
-        let leaf = leaf.signed_by(&key, &issuer).unwrap();
+        let Certified { ca, leaf, key } = certified(names);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -144,8 +137,27 @@ impl Hostile {
     }
 }
 
+/// A certificate for names, its key, and the authority that gave it.
+pub(crate) struct Certified {
+    pub(crate) ca: rcgen::Certificate,
+    pub(crate) leaf: rcgen::Certificate,
+    pub(crate) key: KeyPair,
+}
+
+pub(crate) fn certified(names: &[&str]) -> Certified {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::new(params, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    Certified { ca, leaf, key }
+}
+
 /// One request: its head, and as much body as it says.
-async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut out = Vec::new();
     let mut buffer = [0u8; 4_096];
     loop {

@@ -18,6 +18,7 @@ pub mod codex;
 pub mod fakes;
 pub mod gemini;
 pub mod hostile;
+pub mod mail;
 pub mod mcp;
 pub mod pty;
 pub mod scripted_model;

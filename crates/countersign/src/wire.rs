@@ -2,7 +2,8 @@
 //! looking for a way round the gate.
 
 use crate::clock::SystemClock;
-use crate::config::{Settings, VaultSettings};
+use crate::config::said::Source;
+use crate::config::{self, Settings, VaultSettings};
 use crate::person;
 use crate::places::{Places, key};
 use crate::project::{Layer, Project};
@@ -12,15 +13,25 @@ use async_trait::async_trait;
 use countersign_core::digest::MacKey;
 use countersign_core::event::Draft;
 use countersign_core::ledger::SecretView;
-use countersign_core::rulebook::ENGINE;
-use countersign_core::secret::SecretRef;
-use countersign_gate::gate::{Capture, Gate};
+use countersign_core::mail::rules::Recipients;
+use countersign_core::mail::sends::Sends;
+use countersign_core::rulebook::settings::RuleSettings;
+use countersign_core::rulebook::{ENGINE, Rulebook};
+use countersign_core::secret::{Secret, SecretRef};
+use countersign_core::time::Timestamp;
+use countersign_core::token::Token;
+use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{
-    Downstream, Keeper, NoteChange, NoteError, Notes, PinKind, Recall, Recalled, Store, StoreError, VaultRows,
+    Begun, Downstream, Keeper, NoteChange, NoteError, Notes, PinKind, Recall, Recalled, SecretSource, Store,
+    StoreError, VaultRows,
 };
+use countersign_inbound::metadata::Metadata;
 use countersign_outbound::fetch::{Fetch, FetchSettings};
 use countersign_outbound::http::{Http, System};
 use countersign_outbound::keys::{Place, UserKeys};
+use countersign_outbound::mail::key::{Gateway, KeyFrom, Place as GatewayPlace, Variable};
+use countersign_outbound::mail::smtp::Server;
+use countersign_outbound::mail::{Carrier, Mail, MailSetup};
 use countersign_outbound::mcp::{Borrowed, Environment, Pool, Program, Spec};
 use countersign_outbound::own::Own;
 use countersign_outbound::recall::Recall as RecallHand;
@@ -85,6 +96,26 @@ impl Keeper for UserStore {
         per_minute: u32,
     ) -> Result<bool, StoreError> {
         self.store().await?.secret_used(name, principal, per_minute).await
+    }
+
+    async fn tokens(&self) -> Result<(Timestamp, Vec<Token>), StoreError> {
+        self.store().await?.tokens().await
+    }
+
+    async fn add_token(&self, token: Token, record: Draft) -> Result<(), StoreError> {
+        self.store().await?.add_token(token, record).await
+    }
+
+    async fn revoke_token(&self, id: &str, record: Draft) -> Result<bool, StoreError> {
+        self.store().await?.revoke_token(id, record).await
+    }
+
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError> {
+        self.store().await?.mail_begins(key, payload).await
+    }
+
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError> {
+        self.store().await?.mail_ended(key, sent).await
     }
 
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {
@@ -158,12 +189,18 @@ fn gateway_vault(wired: &Wired, places: &Places, warn: fn(&str)) -> Arc<Vault> {
     Arc::new(vault(Arc::clone(&wired.keeper), places, settings, passphrase, warn))
 }
 
-/// The hand of the gate's tools that act, and which of them there are.
-pub fn acting(
-    wired: &Wired,
-    places: &Places,
-    warn: fn(&str),
-) -> anyhow::Result<(Vec<&'static str>, Arc<dyn Downstream>)> {
+/// The gate's tools that act: which of them there are, their hand, and the count of mails.
+pub struct Acting {
+    /// The tools that are there.
+    pub tools: Vec<&'static str>,
+    /// Performs them.
+    pub hand: Arc<dyn Downstream>,
+    /// Counts mails.
+    pub sends: Arc<Sends>,
+}
+
+/// Puts the hands of the gate's tools together.
+pub fn acting(wired: &Wired, places: &Places, warn: fn(&str)) -> anyhow::Result<Acting> {
     let settings = wired.settings.as_ref().map(|s| s.vault.clone());
     let vault = gateway_vault(wired, places, warn);
     let ca = match settings.as_ref().and_then(|s| s.ca_file.as_ref()) {
@@ -173,6 +210,11 @@ pub fn acting(
         None => None,
     };
     let http = Http::new(Arc::new(System), ca.as_deref()).context("`vault.ca_file`")?;
+    let mut own = Own::default();
+    let sends = Arc::new(Sends::default());
+    if let Some(mail) = mail(wired, &vault, &http, ca, &sends, warn)? {
+        own = own.with(countersign_core::mail::TOOL, Arc::new(mail));
+    }
     let fetch = Fetch::new(
         vault,
         Arc::clone(&wired.keeper),
@@ -186,10 +228,122 @@ pub fn acting(
         },
     );
     let recall = RecallHand::new(Arc::clone(&wired.notes), Arc::new(SystemClock));
-    let own = Own::default()
+    let own = own
         .with(countersign_core::fetch::TOOL, Arc::new(fetch))
         .with(countersign_core::notes::TOOL, Arc::new(recall));
-    Ok((own.tools(), Arc::new(own)))
+    Ok(Acting { tools: own.tools(), hand: Arc::new(own), sends })
+}
+
+/// The hand of mail; none where it is not set up, or cannot work, which is said once.
+fn mail(
+    wired: &Wired,
+    vault: &Arc<Vault>,
+    http: &Http,
+    ca: Option<Vec<u8>>,
+    sends: &Arc<Sends>,
+    warn: fn(&str),
+) -> anyhow::Result<Option<Mail>> {
+    let Some(settings) = &wired.settings else { return Ok(None) };
+    if let Some(fault) = &settings.mail_fault {
+        warn(&format!("countersign: there is no mail: {fault}"));
+    }
+    let (Some(rules), Some(sending)) = (&settings.rules.mail, &settings.mail) else { return Ok(None) };
+    if rules.recipients == Recipients::Unrestricted {
+        warn("countersign: mail may reach everybody, since mail.recipients is unrestricted");
+    }
+    let carrier = match &sending.carrier {
+        config::mail::Carrier::Resend(url) => Carrier::Resend(url.clone()),
+        config::mail::Carrier::Smtp { at, implicit, user } => {
+            Carrier::Smtp(Server { at: at.clone(), implicit: *implicit, user: user.clone(), extra: ca })
+        }
+    };
+    let clock = Arc::new(SystemClock);
+    let key = match (&sending.gateway_url, &sending.key) {
+        (Some(url), Source::Secret(name)) => {
+            let place = match url.scheme() {
+                "unix" => GatewayPlace::Socket(url.path().into()),
+                _ => GatewayPlace::At(url.clone()),
+            };
+            let token = gateway_token()?;
+            KeyFrom::Gateway(Gateway::new(http, place, token, name.clone(), clock.clone()))
+        }
+        (_, Source::Secret(name)) => KeyFrom::Vault {
+            secrets: Arc::clone(vault) as Arc<dyn SecretSource>,
+            keeper: Arc::clone(&wired.keeper),
+            name: SecretRef::parse(name).context("`mail.key` names no secret")?,
+            per_minute: settings.vault.per_minute,
+        },
+        (_, Source::FromEnv(name)) => {
+            let read = variable(name.clone());
+            if read().is_none() {
+                warn(&format!("countersign: there is no mail: the variable {name} is not set"));
+                return Ok(None);
+            }
+            KeyFrom::Variable(read)
+        }
+    };
+    let setup = MailSetup {
+        rules: rules.clone(),
+        carrier,
+        key,
+        test_mode: sending.test_mode,
+        dry_run: sending.dry_run,
+        project: wired.project.id.clone(),
+    };
+    let (keeper, lately) = (Arc::clone(&wired.keeper), wired.gate.lately());
+    Ok(Some(Mail::new(setup, keeper, http.clone(), lately, clock, Arc::clone(sends))))
+}
+
+/// Reads a variable each time it is asked; an empty one is none.
+fn variable(name: String) -> Variable {
+    use std::os::unix::ffi::OsStringExt as _;
+    Box::new(move || {
+        std::env::var_os(&name).map(OsString::into_vec).filter(|value| !value.is_empty()).map(Secret::new)
+    })
+}
+
+/// What a secrets gateway is shown.
+fn gateway_token() -> anyhow::Result<Option<Secret<Vec<u8>>>> {
+    let Some(path) = std::env::var_os("COUNTERSIGN_SECRETS_GATEWAY_TOKEN_FILE") else { return Ok(None) };
+    let mut token = std::fs::read(&path)
+        .with_context(|| format!("COUNTERSIGN_SECRETS_GATEWAY_TOKEN_FILE names {path:?}"))?;
+    while token.last().is_some_and(u8::is_ascii_whitespace) {
+        token.pop();
+    }
+    Ok(Some(Secret::new(token)))
+}
+
+/// The secrets gateway of the user: a gate of its own on the user's store, whose rulebook names what is handed out.
+pub async fn secrets_gateway(
+    places: &Places,
+    settings: &Settings,
+    warn: fn(&str),
+) -> anyhow::Result<Metadata> {
+    let user = UserStore::at(places);
+    let store: Arc<dyn Store> = Arc::new(user.store().await?.clone());
+    let keeper: Arc<dyn Keeper> = Arc::new(user);
+    let none: Passphrase = Box::new(|_| {
+        Err("the vault has a passphrase; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
+    });
+    let passphrase = crate::cli::given_passphrase().unwrap_or(none);
+    let vault = Arc::new(vault(Arc::clone(&keeper), places, Some(&settings.vault), passphrase, warn));
+    let mut rules =
+        RuleSettings::defaults(&places.user().to_string_lossy(), &places.own(), places.home.to_str());
+    rules.handed_out = settings.gateway.names.clone();
+    let (book, _) = Rulebook::load(Vec::new(), rules)
+        .map_err(|problems| anyhow::anyhow!("the built-in rules do not load: {} problems", problems.len()))?;
+    let gate = Gate::new(
+        store,
+        Arc::new(SystemClock),
+        Book::InForce(Arc::new(book)),
+        MacKey::new(places.log_key()?),
+        settings.capture,
+        person::me().id(),
+    )
+    .keeping(Arc::clone(&keeper));
+    let (secrets, clock) = (vault as Arc<dyn SecretSource>, Arc::new(SystemClock));
+    let per_minute = settings.gateway.per_minute;
+    Ok(Metadata::new(Arc::new(gate), keeper, secrets, clock, "default".to_owned(), per_minute))
 }
 
 type Leaving = std::pin::Pin<Box<dyn Future<Output = ()>>>;

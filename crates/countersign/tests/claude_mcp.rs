@@ -14,6 +14,7 @@ mod bench;
 use bench::Bench;
 use countersign_testkit::claude::ClaudeCode;
 use countersign_testkit::hostile::{Hostile, Script as HostileScript};
+use countersign_testkit::mail::{Resend, Wrong};
 use countersign_testkit::mcp::Server;
 use countersign_testkit::scripted_model::{Script, ScriptedModel, Turn};
 use serde_json::{Value, json};
@@ -233,5 +234,89 @@ fn an_agent_reads_a_persons_notes() {
     let read: Vec<&Value> = records.iter().filter(|r| r["event"] == "memory.read").collect();
     assert_eq!(read.len(), 3);
     assert!(!serde_json::to_string(&records).unwrap().contains("monday"));
+    bench.the_log_is_whole();
+}
+
+/// Mail set up for a stand-in of the provider, and the key of it in the vault.
+fn with_mail(key: &str) -> (Arc<Bench>, Resend) {
+    let (bench, _project) = registered();
+    let server = Resend::start(key);
+    std::fs::create_dir_all(bench.home().join(".config/countersign")).unwrap();
+    let url = server.url();
+    std::fs::write(
+        bench.home().join(".config/countersign/config.toml"),
+        format!(
+            "version = 1\nvault.key = \"file\"\n[mail]\nowner = \"ana@example.org\"\nagent_name = \"cody\"\ndomain = \"agents.example.org\"\ndaily_cap = 1\nbase_url = \"{url}\"\ntest_mode = true\n"
+        ),
+    )
+    .unwrap();
+    let file = bench.base().join("value");
+    std::fs::write(&file, format!("{key}\n")).unwrap();
+    let at = format!("127.0.0.1:{}", server.port);
+    bench.person(&["vault", "set", "resend_api_key", "--host", &at, "--from-file", file.to_str().unwrap()]);
+    bench.person(&["vault", "bind", "resend_api_key", &at, "--allow-private", "127.0.0.1/32"]);
+    (bench, server)
+}
+
+fn mailing(bench: &Bench, model: &ScriptedModel) -> countersign_testkit::client::RunOptions {
+    let config = bench.project().join(".mcp.json");
+    bench
+        .options(model)
+        .arg("--mcp-config")
+        .arg(config.to_str().unwrap())
+        .arg("--strict-mcp-config")
+        .arg("--allowedTools")
+        .arg("mcp__countersign__send_email")
+}
+
+/// P-18, P-21, EINV-6, EINV-18, EINV-23: an agent writes a mail, the person sees who sends it to whom and says yes, it goes
+/// out once although the hook and the gateway both see it, the next one is over the day's cap, and nobody sees the key.
+#[test]
+fn an_agent_sends_a_mail_that_a_person_approves() {
+    const KEY: &str = "re_c4n4ry_k3y_of_the_test";
+    let (bench, server) = with_mail(KEY);
+    server.next(Wrong::Answer(
+        422,
+        format!("{{\"name\":\"validation_error\",\"message\":\"odd, said Bearer {KEY}\"}}"),
+        Vec::new(),
+    ));
+    let mail = |to: &str, subject: &str| {
+        let ask = json!({ "to": to, "subject": subject, "text": "All is well." });
+        Turn::tool("mcp__countersign__send_email", ask)
+    };
+    let model = ScriptedModel::start(Script::new([
+        mail("mallory@example.org", "to a stranger"),
+        mail("ana@example.org", "odd"),
+        mail("ana@example.org", "Daily report"),
+        mail("ana@example.org", "one more"),
+    ]));
+    let running = ClaudeCode::find().spawn(&mailing(&bench, &model));
+    let id = bench.asked();
+    let shown = bench.person(&["pending"]);
+    assert!(
+        shown.contains("send_email") && shown.contains("It is sent by cody <cody@agents.example.org>"),
+        "{shown}"
+    );
+    bench.person(&["approve", &id, "--yes", "--scope", "tool_type:send_email"]);
+    running.wait().expect_success();
+    let results = model.tool_results();
+    assert_eq!(results.len(), 4, "{results:?}");
+    for (result, says) in
+        results.iter().zip(["recipient_denied", "validation_error", "\"sent\":true", "rate_limited_local"])
+    {
+        assert!(result.text.contains(says), "{says}: {results:#?}");
+    }
+    assert!(results[2].text.contains("\"remaining\":0"), "{results:?}");
+    assert!(!format!("{results:?}").contains(KEY));
+    assert_eq!(server.accepted().len(), 1);
+    let records = bench.records();
+    let sent: Vec<&Value> = records.iter().filter(|r| r["event"] == "mail.sent").collect();
+    assert_eq!(
+        sent.iter().map(|r| r["data"]["outcome"].clone()).collect::<Vec<_>>(),
+        ["validation_error", "ok"]
+    );
+    let asked = records.iter().filter(|r| r["event"] == "approval_requested").count();
+    assert_eq!(asked, 1, "hook and gateway are one question");
+    assert!(!serde_json::to_string(&records).unwrap().contains(KEY));
     bench.the_log_is_whole();
 }

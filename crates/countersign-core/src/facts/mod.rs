@@ -16,7 +16,8 @@ use crate::code::Code;
 use crate::fetch::Fault;
 use crate::json::Json;
 use crate::ledger::Resolved;
-use crate::{fetch, mail, notes};
+use crate::secret::SecretRef;
+use crate::{fetch, mail, notes, secrets_gateway};
 use ground::{BoundAction, Ground};
 use paths::{Access, Bases, PathUse};
 use shell::ShellFacts;
@@ -61,6 +62,8 @@ pub enum Own {
     Mail(Box<mail::Message>),
     /// A look at a person's notes.
     Recall(notes::Ask),
+    /// A read of a secret by a node of our own.
+    Read(SecretRef),
 }
 
 impl Own {
@@ -69,6 +72,7 @@ impl Own {
             fetch::TOOL => Some(fetch::Request::read(args).map(|r| Own::Fetch(Box::new(r)))),
             mail::TOOL => Some(mail::Message::read(args).map(|m| Own::Mail(Box::new(m)))),
             notes::TOOL => Some(notes::Ask::read(args).map(|ask| Own::Recall(ask.among(&ground.sensitive)))),
+            secrets_gateway::TOOL => Some(secrets_gateway::read(args).map(Own::Read)),
             _ => None,
         }
     }

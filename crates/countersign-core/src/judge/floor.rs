@@ -15,6 +15,7 @@ use crate::glob::Glob;
 use crate::ledger::Ledger;
 use crate::principal::Principal;
 use crate::rulebook::settings::{Denial, RuleSettings, StandingDeny};
+use crate::secrets_gateway;
 use crate::time::Timestamp;
 use crate::vault::binding::{Misfit, Use};
 use crate::{mail, notes};
@@ -25,10 +26,16 @@ pub(super) const BY_GRANT: [&str; 2] = ["secret_use", "memory_fetch"];
 /// J2: tools that a sub-agent has not, and tools that configuration does not have. They are answered like one that there
 /// is not.
 pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgement> {
+    // No agent, task or person reads a secret, whatever its rules say.
+    if call.tool() == secrets_gateway::TOOL && !matches!(call.parts().principal, Principal::Node { .. }) {
+        return Some(absent());
+    }
     if !MAIN_ONLY.contains(&call.tool()) {
         return None;
     }
-    if call.tool() == notes::TOOL && !settings.memory {
+    let is_off = (call.tool() == notes::TOOL && !settings.memory)
+        || (call.tool() == mail::TOOL && settings.mail.is_none());
+    if is_off {
         return Some(absent());
     }
     let principal = &call.parts().principal;
@@ -61,7 +68,7 @@ pub(super) fn exact_grant(facts: &Facts) -> Option<Scope> {
     match facts.own.as_ref()?.as_ref().ok()? {
         Own::Fetch(request) => Some(Scope::Secret(request.grant())),
         Own::Recall(ask) => ask.grant().map(Scope::Memory),
-        Own::Mail(_) => None,
+        Own::Mail(_) | Own::Read(_) => None,
     }
 }
 
@@ -100,13 +107,22 @@ pub(super) fn floor(
                 let (store, key) = ask.place();
                 !key.is_empty() && deny.what.meets_note(store, key)
             }
-            Own::Mail(_) => false,
+            Own::Mail(_) | Own::Read(_) => false,
         });
     if denied {
         let why = Clean::fixed("a `[[deny]]` entry of the configuration refuses this");
         return Some(Judgement::refuse(Code::Hard, Step::Floor, why).rules(vec!["deny_entry".to_owned()]));
     }
-    let Own::Fetch(request) = own else { return None };
+    let request = match own {
+        Own::Fetch(request) => request,
+        Own::Mail(message) => return mail_floor(message, settings, ledger),
+        Own::Recall(_) => return None,
+        // The list that the gateway hands out; every no has one wording.
+        Own::Read(name) => {
+            let listed = settings.handed_out.iter().any(|one| one == name.as_str());
+            return if listed { None } else { refuse(Code::SecretNotFound, "there is no such secret") };
+        }
+    };
     if !is_granted(call, facts, settings, ledger) {
         return None;
     }
@@ -125,6 +141,19 @@ pub(super) fn floor(
         Err(misfit @ Misfit::Placement) => refuse(Code::PlacementRefused, &misfit.to_string()),
         Err(misfit) => refuse(Code::SecretNotBound, &misfit.to_string()),
     }
+}
+
+/// The day's mails first, then whom the mail goes to (email.md 6, 7): no rule and no person widens either.
+fn mail_floor(message: &mail::Message, settings: &RuleSettings, ledger: &Ledger) -> Option<Judgement> {
+    let refuse = |code, why: String| Some(Judgement::refuse(code, Step::Floor, clean_line(&why, 400)));
+    let Some(rules) = &settings.mail else { return Some(absent()) };
+    let most = rules.daily_cap;
+    if ledger.mails_today >= most {
+        let why = format!("the {most} mails of this day are used up; the count resets at 00:00 UTC");
+        return refuse(Code::RateLimitedLocal, why);
+    }
+    let denied = rules.denied(message)?;
+    refuse(Code::RecipientDenied, format!("mail may not be sent to {denied}"))
 }
 
 /// J7: standing denials of other calls. What an allow would have to cover whole, a denial meets in part.

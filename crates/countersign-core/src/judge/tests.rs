@@ -11,6 +11,8 @@ use crate::rulebook::tests::{book, settings};
 use crate::task::TaskStatus;
 use crate::time::Timestamp;
 
+mod mail;
+
 const NOW: Timestamp = Timestamp(1_000_000);
 
 /// A ledger in which nothing has happened, and every path the call names is what it says.

@@ -115,8 +115,8 @@ impl Asked {
             Some(Ok(Own::Fetch(request))) => Some(Action::Fetch(request)),
             Some(Ok(Own::Mail(message))) => Some(Action::Mail(message)),
             Some(Ok(Own::Recall(ask))) => Some(Action::Recall(ask)),
-            // The floor refused it.
-            Some(Err(_)) | None => None,
+            // The floor refused it, or is all there is to say.
+            Some(Ok(Own::Read(_)) | Err(_)) | None => None,
         });
         let entities = match &seen.facts.own {
             Some(Ok(Own::Recall(ask))) => lies_in(ask)?,

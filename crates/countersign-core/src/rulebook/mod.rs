@@ -306,6 +306,11 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     parts.extend(s.deny.iter().map(|d| format!("deny {d:?}").into()));
     parts.extend(s.ground.sensitive.iter().map(|name| format!("sensitive {name}").into()));
     parts.extend((!s.memory).then(|| "memory off".into()));
+    parts.extend(s.handed_out.iter().map(|name| format!("handed out {name}").into()));
+    // Whoever said yes to a mail saw who sends it. The cap is a limit like others.
+    parts.extend(s.mail.as_ref().map(|m| {
+        format!("mail {} {} {:?} {}", m.from(), m.owner, m.recipients, m.reply_to_recipients).into()
+    }));
     parts.extend(s.blocked.iter().map(|p| format!("blocked {p:?}").into()));
     parts.extend(s.ground.tiers.iter().map(|t| format!("tier {} {}", t.pattern, t.tier.as_str()).into()));
     parts.extend(s.ground.tools.iter().map(|t| format!("tool {t:?}").into()));

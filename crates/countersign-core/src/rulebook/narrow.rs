@@ -91,6 +91,9 @@ impl RuleSettings {
             deny: self.deny,
             project: self.project,
             memory: self.memory && found.memory,
+            handed_out: self.handed_out,
+            // The user's and the organization's alone: a project does not say who gets mail.
+            mail: self.mail,
             timeout_s: self.timeout_s.min(found.timeout_s),
             cap: self.cap.min(found.cap),
             per_minute: self.per_minute.min(found.per_minute),

@@ -7,6 +7,7 @@ use crate::cleanse::injection::Consequence;
 use crate::facts::ground::Ground;
 use crate::facts::paths::{BlockMode, PathPattern};
 use crate::json::Bounds;
+use crate::mail::rules::MailRules;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 use crate::vault::binding::Authority;
@@ -220,6 +221,10 @@ pub struct RuleSettings {
     pub project: String,
     /// Whether agents have a tool that reads a person's notes.
     pub memory: bool,
+    /// Names that the secrets gateway hands out.
+    pub handed_out: Vec<String>,
+    /// Who sends mail and whom it may reach; `None`: there is no mail.
+    pub mail: Option<MailRules>,
     /// Default window of a request.
     pub timeout_s: i64,
     /// Most requests of a session.
@@ -273,6 +278,8 @@ impl RuleSettings {
             deny: Vec::new(),
             project: String::new(),
             memory: true,
+            handed_out: Vec::new(),
+            mail: None,
             timeout_s: 300,
             cap: 50,
             per_minute: 20,

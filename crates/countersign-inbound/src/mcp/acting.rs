@@ -14,6 +14,8 @@ use countersign_core::json::Json;
 use countersign_core::judge::Step;
 use countersign_core::judge::floor::is_listed;
 use countersign_core::ledger::CallOutcome;
+use countersign_core::mail::answer::End;
+use countersign_core::mail::rules::MailRules;
 use countersign_core::principal::Principal;
 use countersign_core::rpc::{self, Message};
 use countersign_core::rulebook::settings::RuleSettings;
@@ -35,7 +37,8 @@ fn text(what: &str) -> Json {
 }
 
 /// A tool as listings have it.
-fn definition(name: &str) -> Option<Json> {
+fn definition(name: &str, mail: Option<&MailRules>) -> Option<Json> {
+    let said;
     let (title, what, input, reads) = match name {
         fetch::TOOL => {
             let properties = fetch::MEMBERS.iter().map(|(name, what, _)| (*name, text(what))).collect();
@@ -60,12 +63,13 @@ fn definition(name: &str) -> Option<Json> {
             let properties = mail::MEMBERS.iter().map(property).collect();
             let required =
                 mail::MEMBERS.iter().filter(|(_, _, needed, _)| *needed).map(|(name, ..)| *name).collect();
-            (
-                "Mail",
-                "Sends a mail from a fixed address of this agent's. Whom it reaches and how many a day are limited. `purpose` says what it is for.",
-                schema(properties, required),
-                false,
-            )
+            // Not there without an owner, in the listing as in the judge.
+            let rules = mail?;
+            said = format!(
+                "Sends a mail from {}, which is fixed; answers go to the owner unless `reply_to` says otherwise. At most {} mails a day, and only to addresses that the owner allows. A person may have to approve it. `purpose` is a word for what the mail is for, and only counted.",
+                rules.address, rules.daily_cap
+            );
+            ("Mail", said.as_str(), schema(properties, required), false)
         }
         notes::TOOL => {
             let property = |(name, what, _): &(&'static str, &'static str, bool)| match *name {
@@ -109,7 +113,12 @@ pub(super) fn tools(
         return Vec::new();
     }
     let shown = |name: &&&'static str| settings.is_none_or(|s| is_listed(name, principal, s));
-    there.iter().filter(shown).filter_map(|name| definition(name)).map(|tool| tool.canonical()).collect()
+    there
+        .iter()
+        .filter(shown)
+        .filter_map(|name| definition(name, settings.and_then(|s| s.mail.as_ref())))
+        .map(|tool| tool.canonical())
+        .collect()
 }
 
 impl Door {
@@ -153,10 +162,23 @@ impl Door {
         Some(match performed {
             Some(performed) => done(id, performed),
             None => match own_words(tool, &answered) {
-                Some(text) => failed_result(id, &text, None),
+                Some(text) => {
+                    self.count(&call, &answered);
+                    failed_result(id, &text, None)
+                }
                 None => self.declined(id, true, &answered),
             },
         })
+    }
+
+    /// Counts a mail that its floor refused.
+    fn count(&self, call: &ToolCall, answered: &Answered) {
+        let Decision::Refused { code } = &answered.decision else { return };
+        let end = End::of(*code).filter(|_| call.tool() == mail::TOOL);
+        let Some(end) = end else { return };
+        let book = self.parts.gate.rulebook();
+        let rules = book.as_ref().and_then(|book| book.settings().mail.as_ref());
+        self.parts.sends.add(end, call.args().text("purpose"), rules);
     }
 }
 
@@ -172,10 +194,11 @@ fn done(id: &str, performed: Performed) -> String {
     }
 }
 
-/// A refusal by the tool's own floor, in the tool's own words.
+/// A refusal by the tool's own floor, in the tool's own words. The day's last mail may have gone while this one was judged.
 fn own_words(tool: &str, answered: &Answered) -> Option<String> {
     let Decision::Refused { code } = &answered.decision else { return None };
-    if answered.step != Step::Floor || *code == Code::Hard {
+    let own = answered.step == Step::Floor || (tool == mail::TOOL && *code == Code::RateLimitedLocal);
+    if !own || *code == Code::Hard {
         return None;
     }
     let out = match tool {
@@ -225,5 +248,32 @@ mod tests {
         assert!(listed(&|s| s.deny.push(deny("memory", "*/*", None))));
         // It may be over by the time of the call, and the call is judged.
         assert!(listed(&|s| s.deny.push(deny("tool", notes::TOOL, Some(Timestamp(1))))));
+        let rules = rules();
+        assert_eq!(tools(&all, &agent(None), Some(&rules)).len(), 3);
+        assert!(tools(&all, &agent(Some("explorer")), Some(&rules)).is_empty());
+    }
+
+    fn rules() -> MailRules {
+        let text = |t: &str| Some(t.to_owned());
+        let said = mail::rules::Said {
+            owner: text("ana@example.org"),
+            agent_name: text("cody"),
+            domain: text("agents.example.org"),
+            ..Default::default()
+        };
+        MailRules::of(&said).unwrap().unwrap()
+    }
+
+    /// EINV-1, EINV-15: the listing has mail only where it is set up, and says who sends it; no argument does.
+    #[test]
+    fn mail_is_listed_where_it_is_set_up() {
+        let agent = Principal::Agent { client: Client::ClaudeCode, uid: 1, agent_type: None };
+        assert!(tools(&[mail::TOOL], &agent, None).is_empty());
+        let listed = tools(&[mail::TOOL], &agent, Some(&rules())).remove(0);
+        assert!(listed.contains("cody@agents.example.org") && listed.contains("At most 50 mails a day"));
+        assert!(
+            listed.contains("\"additionalProperties\":false") && !listed.contains("\"from\""),
+            "{listed}"
+        );
     }
 }

@@ -23,6 +23,7 @@ use countersign_core::facts::tools::Tier;
 use countersign_core::glob::Glob;
 use countersign_core::json::{Bounds, Json};
 use countersign_core::ledger::AgentProcess;
+use countersign_core::mail::sends::Sends;
 use countersign_core::principal::{Client, Principal};
 use countersign_core::rpc::{self, Message};
 use countersign_gate::gate::{Gate, Leaving};
@@ -115,6 +116,8 @@ pub struct DoorParts {
     pub acting: Vec<&'static str>,
     /// Performs them.
     pub hand: Arc<dyn Downstream>,
+    /// Counts mails that are refused before a hand sees them; the hand counts the others.
+    pub sends: Arc<Sends>,
     /// Lines to the client, without their ends.
     pub output: mpsc::UnboundedSender<Outgoing>,
 }

@@ -15,8 +15,9 @@ use countersign_core::ids::{CallId, GrantId, TaskId};
 use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
+use countersign_core::token::Token;
 use countersign_gate::seams::{
-    CallRef, Committed, Gateway, NoteChange, PinChange, Recall, Recalled, StoreError, VaultRows,
+    Begun, CallRef, Committed, Gateway, NoteChange, PinChange, Recall, Recalled, StoreError, VaultRows,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -44,6 +45,10 @@ pub(super) enum Verb {
     SecretEchoed(String, u32),
     Recall(Recall),
     Notes(NoteChange),
+    AddToken(Box<Token>, Draft),
+    RevokeToken(String, Draft),
+    MailBegins(String, String),
+    MailEnded(String, bool),
 }
 
 /// What came of it.
@@ -58,6 +63,7 @@ pub(super) enum Answer {
     Sealed(Box<Sealed>),
     Recalled(Recalled),
     Noted(memory::Noted),
+    Begun(Begun),
     Done,
 }
 
@@ -232,5 +238,15 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
         Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
         Verb::Recall(what) => Answer::Recalled(memory::recall(tx, what).await?),
         Verb::Notes(change) => Answer::Noted(memory::change(tx, change).await?),
+        Verb::AddToken(token, record) => {
+            keeper::add_token(tx, token, record).await?;
+            Answer::Done
+        }
+        Verb::RevokeToken(id, record) => Answer::Flag(keeper::revoke_token(tx, id, record).await?),
+        Verb::MailBegins(key, payload) => Answer::Begun(keeper::mail_begins(tx, key, payload).await?),
+        Verb::MailEnded(key, sent) => {
+            keeper::mail_ended(tx, key, *sent).await?;
+            Answer::Done
+        }
     })
 }

@@ -52,6 +52,7 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
         task = Some(open.fresh);
     }
     let mut expires_at = None;
+    let mut mails_today = None;
     for op in &change.ops {
         match op {
             Op::Permit { call, per_minute, concurrent, spend, resume, joins } => {
@@ -78,6 +79,13 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
                 insert_call(tx, call, task, *spend, joins.is_none()).await?;
                 counts.permits = others.permits.saturating_add(1);
                 counts.open = others.open.saturating_add(1);
+            }
+            Op::Mails { most } => {
+                let before = mails(tx).await?;
+                if before >= *most {
+                    return Err(Fail::Limit(Code::RateLimitedLocal));
+                }
+                mails_today = Some(before.saturating_add(1));
             }
             Op::Ask { request, per_minute } => {
                 let owner = task.ok_or(Fail::Moved)?;
@@ -114,7 +122,7 @@ pub(super) async fn commit(tx: &mut Tx<'_>, change: &Change) -> Outcome<Committe
         draft.task_id = draft.task_id.or(task);
         seqs.push(tx.append(&draft)?.seq());
     }
-    Ok(Committed { at: tx.now, task_id: task, seqs, expires_at })
+    Ok(Committed { at: tx.now, task_id: task, seqs, expires_at, mails_today })
 }
 
 /// The row of a living process: an agent, or a gateway with the session that it is.
@@ -200,6 +208,19 @@ async fn count(tx: &mut Tx<'_>) -> Outcome<Counts> {
     .await?;
     let small = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(Counts { permits: small(permits), open: small(open) })
+}
+
+/// The mails of this UTC day that were sent, may have been, or are under way (`ledger.sql` has the same words).
+async fn mails(tx: &mut Tx<'_>) -> Outcome<u32> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM calls c
+         WHERE c.tool = 'send_email' AND c.door <> 'hook' AND c.permit_at >= ?1 - ?1 % 86400000
+           AND (c.outcome IS NULL OR c.outcome <> 'error')",
+    )
+    .bind(tx.now.0)
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Limits are counted rows, so there is no counter that could drift; 0 is unlimited.

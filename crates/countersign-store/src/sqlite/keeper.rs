@@ -5,15 +5,24 @@ use super::batch::{self, Answer, Verb};
 use super::fault::{Outcome, unreadable};
 use super::tx::Tx;
 use async_trait::async_trait;
+use countersign_core::digest::Digest;
 use countersign_core::event::Draft;
 use countersign_core::ledger::SecretView;
 use countersign_core::secret::SecretRef;
 use countersign_core::time::Timestamp;
+use countersign_core::token::Token;
 use countersign_core::vault::binding::Binding;
 use countersign_core::vault::seal::{NONCE, Row as Version};
-use countersign_gate::seams::{Keeper, StoreError, VaultRows};
+use countersign_gate::seams::{Begun, Keeper, StoreError, VaultRows};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+/// The time is the log's if that is later.
+const NOW: &str = "
+SELECT max(coalesce(?1, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)), at) FROM log_head WHERE tenant = 'default'";
+
+/// How long a mail's key is kept, in milliseconds: keys hold their day, so an older one never comes again.
+const MAIL_MS: i64 = 7 * 86_400_000;
 
 /// How long a use counts against the rate, and an echo towards quarantine, in milliseconds.
 const USE_MS: i64 = 60_000;
@@ -176,6 +185,87 @@ pub(super) async fn echoed(tx: &mut Tx<'_>, name: &str, after: u32) -> Outcome<b
     Ok(done.rows_affected() == 1)
 }
 
+async fn tokens(conn: &mut SqliteConnection, clock: Option<i64>) -> Outcome<(Timestamp, Vec<Token>)> {
+    let now: i64 = sqlx::query_scalar(NOW).bind(clock).fetch_one(&mut *conn).await?;
+    let rows = sqlx::query("SELECT * FROM tokens ORDER BY id").fetch_all(conn).await?;
+    let token = |row: &SqliteRow| -> Outcome<Token> {
+        let hash: String = row.try_get("hash")?;
+        let capabilities: String = row.try_get("capabilities")?;
+        Ok(Token {
+            id: row.try_get("id")?,
+            hash: Digest::parse(&hash).ok_or_else(|| unreadable("token"))?,
+            capabilities: capabilities.split_whitespace().map(str::to_owned).collect(),
+            created_at: Timestamp(row.try_get("created_at")?),
+            expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp),
+            revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp),
+        })
+    };
+    Ok((Timestamp(now), rows.iter().map(token).collect::<Outcome<_>>()?))
+}
+
+pub(super) async fn add_token(tx: &mut Tx<'_>, token: &Token, record: &Draft) -> Outcome<()> {
+    sqlx::query(
+        "INSERT INTO tokens (id, hash, capabilities, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(&token.id)
+    .bind(token.hash.to_string())
+    .bind(token.capabilities.join(" "))
+    .bind(tx.now.0)
+    .bind(token.expires_at.map(|at| at.0))
+    .execute(&mut *tx.conn)
+    .await?;
+    tx.append(record)?;
+    Ok(())
+}
+
+pub(super) async fn revoke_token(tx: &mut Tx<'_>, id: &str, record: &Draft) -> Outcome<bool> {
+    let done = sqlx::query("UPDATE tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")
+        .bind(id)
+        .bind(tx.now.0)
+        .execute(&mut *tx.conn)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    tx.append(record)?;
+    Ok(true)
+}
+
+pub(super) async fn mail_begins(tx: &mut Tx<'_>, key: &str, payload: &str) -> Outcome<Begun> {
+    sqlx::query("DELETE FROM mails WHERE at < ?1").bind(tx.now.0 - MAIL_MS).execute(&mut *tx.conn).await?;
+    let there: Option<(String, String)> = sqlx::query_as("SELECT payload, state FROM mails WHERE key = ?1")
+        .bind(key)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    let found = match there.as_ref().map(|(payload, state)| (payload.as_str(), state.as_str())) {
+        None | Some((_, "failed")) => Begun::Taken,
+        Some((other, "sent")) if other != payload => Begun::Other,
+        Some((_, "sent")) => Begun::Sent,
+        Some(_) => Begun::Open,
+    };
+    if found == Begun::Taken {
+        sqlx::query(
+            "INSERT INTO mails (key, payload, state, at) VALUES (?1, ?2, 'sending', ?3)
+             ON CONFLICT DO UPDATE SET payload = ?2, state = 'sending', at = ?3",
+        )
+        .bind(key)
+        .bind(payload)
+        .bind(tx.now.0)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    Ok(found)
+}
+
+pub(super) async fn mail_ended(tx: &mut Tx<'_>, key: &str, sent: bool) -> Outcome<()> {
+    sqlx::query("UPDATE mails SET state = ?2 WHERE key = ?1 AND state = 'sending'")
+        .bind(key)
+        .bind(if sent { "sent" } else { "failed" })
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
+}
+
 #[async_trait]
 impl Keeper for SqliteStore {
     async fn vault(&self) -> Result<VaultRows, StoreError> {
@@ -199,6 +289,28 @@ impl Keeper for SqliteStore {
     ) -> Result<bool, StoreError> {
         let verb = Verb::SecretUsed(name.as_str().to_owned(), principal.to_owned(), per_minute);
         Ok(write!(self, verb, Flag)?)
+    }
+
+    async fn tokens(&self) -> Result<(Timestamp, Vec<Token>), StoreError> {
+        Ok(read!(self, |conn, options| tokens(conn, options.clock_ms()).await)?)
+    }
+
+    async fn add_token(&self, token: Token, record: Draft) -> Result<(), StoreError> {
+        batch::submit(&self.inner, Verb::AddToken(Box::new(token), record)).await?;
+        Ok(())
+    }
+
+    async fn revoke_token(&self, id: &str, record: Draft) -> Result<bool, StoreError> {
+        Ok(write!(self, Verb::RevokeToken(id.to_owned(), record), Flag)?)
+    }
+
+    async fn mail_begins(&self, key: &str, payload: &str) -> Result<Begun, StoreError> {
+        Ok(write!(self, Verb::MailBegins(key.to_owned(), payload.to_owned()), Begun)?)
+    }
+
+    async fn mail_ended(&self, key: &str, sent: bool) -> Result<(), StoreError> {
+        batch::submit(&self.inner, Verb::MailEnded(key.to_owned(), sent)).await?;
+        Ok(())
     }
 
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError> {

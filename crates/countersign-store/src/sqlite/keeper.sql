@@ -32,6 +32,29 @@ CREATE TABLE secret_marks (
 
 CREATE INDEX secret_marks_of ON secret_marks (name, kind, at);
 
+-- Mail is counted by the day.
+CREATE INDEX calls_mails ON calls (permit_at) WHERE tool = 'send_email';
+
+-- Digests of tokens; a value is nowhere.
+CREATE TABLE tokens (
+    id           TEXT PRIMARY KEY NOT NULL,
+    tenant       TEXT NOT NULL DEFAULT 'default',
+    hash         TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),
+    capabilities TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Mails that a mail server was given, or was about to be: what stands here does not go out again under the same key.
+CREATE TABLE mails (
+    key     TEXT PRIMARY KEY NOT NULL CHECK (length(key) = 32),
+    tenant  TEXT NOT NULL DEFAULT 'default',
+    payload TEXT NOT NULL,
+    state   TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'failed')),
+    at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Secrets that answers held too often; a person who changes the secret ends it.
 CREATE TABLE secret_quarantine (
     name   TEXT PRIMARY KEY NOT NULL,

@@ -52,7 +52,8 @@ pub(super) async fn read(
         .bind(key.counted)
         .bind(key.server.as_ref().map(|(server, _)| server))
         .bind(key.server.as_ref().map(|(_, tool)| tool))
-        .bind(key.joins.map(|id| id.to_string()));
+        .bind(key.joins.map(|id| id.to_string()))
+        .bind(key.mails);
     let row = soon(query.fetch_one(conn)).await?;
     // After the rows: a halt that comes between the two is seen.
     let file = halt::look(&options.halt_file);
@@ -114,6 +115,7 @@ pub(super) async fn read(
         },
         permits_last_minute: count(&row, "permits_minute")?,
         open_calls: count(&row, "open_calls")?,
+        mails_today: count(&row, "mails_today")?,
         trust: match &trust_text {
             Some(text) => trust(text).ok_or_else(|| unreadable("pin"))?,
             None => Trust::default(),

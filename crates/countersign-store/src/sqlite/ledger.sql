@@ -1,7 +1,7 @@
 -- Everything judging may know of the past, in one statement and so at one instant.
 -- ?1 clock or NULL, ?2 client, ?3 session, ?4 principal, ?5 tool, ?6 args digest, ?7 call digest,
 -- ?8 rulebook digest, ?9 engine, ?10 whether permits and running calls are counted, ?11 server, ?12 its tool,
--- ?13 the hook's decision to take up. What time made true is derived here; sweeps write it down later.
+-- ?13 the hook's decision to take up, ?14 whether the day's mails are counted. What time made true is derived here; sweeps write it down later.
 WITH
 t AS MATERIALIZED (
     SELECT coalesce(?1, CAST(round(unixepoch('subsec') * 1000) AS INTEGER)) AS clock,
@@ -65,6 +65,12 @@ SELECT
         SELECT count(*) FROM calls c
         WHERE c.ended_at IS NULL AND c.permit_at > n.now - 86400000 AND c.joined_by IS NULL
     ) END AS open_calls,
+    -- Only what the gate sends itself: a hook's permit of the same mail sends nothing.
+    CASE WHEN NOT ?14 THEN 0 ELSE (
+        SELECT count(*) FROM calls c
+        WHERE c.tool = 'send_email' AND c.door <> 'hook' AND c.permit_at >= n.now - n.now % 86400000
+          AND (c.outcome IS NULL OR c.outcome <> 'error')
+    ) END AS mails_today,
     CASE WHEN ?11 IS NULL THEN NULL ELSE json_array(
         (SELECT p.digest FROM pins p WHERE p.kind = 'server' AND p.name = ?11),
         (SELECT p.digest FROM pins p WHERE p.kind = 'tool' AND p.name = ?11 || '/' || ?12),

@@ -113,6 +113,7 @@ pub(crate) fn key(session_id: &str, what: &str) -> CallKey {
         server: None,
         joins: None,
         counted: true,
+        mails: false,
     }
 }
 

@@ -85,7 +85,7 @@ impl Mcp {
                 complain(&format!("countersign: the server `{name}` cannot be started: {e}"));
             }
         }
-        let (acting, hand) = wire::acting(&wired, &cx.places, complain)?;
+        let wire::Acting { tools: acting, hand, sends } = wire::acting(&wired, &cx.places, complain)?;
         let Wired { gate, store, project, settings, .. } = wired;
         let gate = Arc::new(gate.following(rules::following(&store, &project, &cx.places)));
         let (input, output, written) = streams();
@@ -113,6 +113,7 @@ impl Mcp {
             agent: person::session_agent(),
             acting,
             hand,
+            sends,
             output,
         });
         let looking = tokio::spawn(async move {

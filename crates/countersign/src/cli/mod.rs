@@ -14,6 +14,7 @@ mod explain;
 mod halt;
 mod hook;
 mod init;
+mod listen;
 mod log;
 mod mcp;
 mod memory;
@@ -21,8 +22,10 @@ mod mode;
 mod pending;
 mod policy;
 mod report;
+mod serve;
 pub mod show;
 mod status;
+mod token;
 mod trial;
 mod trust;
 mod uninstall;
@@ -132,6 +135,9 @@ pub enum Command {
         after_help = "Example:\n  countersign memory set work plan --from-file plan.md\n  countersign memory list work"
     )]
     Memory(memory::MemoryCommand),
+    #[command(subcommand, after_help = "Example:\n  countersign token list")]
+    Token(token::TokenCommand),
+    Serve(serve::Serve),
     Mcp(mcp::Mcp),
     Decide(decide::Decide),
     Hook(hook::Hook),
@@ -182,6 +188,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Policy(c) => c.run(&cx).await,
         Command::Vault(c) => c.run(&cx).await,
         Command::Memory(c) => c.run(&cx).await,
+        Command::Token(c) => c.run(&cx).await,
+        Command::Serve(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,
         Command::Decide(c) => c.run(&cx).await,
         Command::Hook(c) => c.run(&cx).await,

@@ -2,7 +2,7 @@
 //! shows one.
 
 use super::{Context, complain, exit, need_user, refused, say};
-use crate::config::VaultSettings;
+use crate::config::{Settings, VaultSettings};
 use crate::person;
 use crate::project::Project;
 use crate::wire::{self, Listed, Passphrase, UserStore, Vault, VaultError};
@@ -248,13 +248,18 @@ pub fn open(cx: &Context) -> anyhow::Result<Vault> {
 
 /// What the user's configuration says of the vault; a project has no say in it.
 fn settings(cx: &Context) -> anyhow::Result<Option<VaultSettings>> {
+    all_settings(cx).map(|settings| Some(settings.vault))
+}
+
+/// What the user's configuration says of what is the user's.
+pub fn all_settings(cx: &Context) -> anyhow::Result<Settings> {
     // Nothing of a project is read, so any folder will do where there is none.
     let project = match cx.find_project()? {
         Some(project) => project,
         None => Project::at(&cx.places.home)?,
     };
     match crate::rules::settings(None, &cx.places, &project) {
-        Ok(settings) => Ok(Some(settings.vault)),
+        Ok(settings) => Ok(settings),
         Err(problems) => {
             for problem in problems {
                 complain(&format!("{problem:?}"));

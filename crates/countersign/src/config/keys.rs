@@ -21,6 +21,8 @@ pub enum Kind {
     Texts,
     /// A list of paths, or of `{ path, mode }`.
     Paths,
+    /// Where a secret comes from: `{ secret = "name" }` or `{ from_env = "NAME" }`. No text is ever a secret.
+    Given,
 }
 
 /// One key.
@@ -46,6 +48,7 @@ impl Key {
             Kind::Word(words) => format!("write one of: {}", words.join(", ")),
             Kind::Bool => "write true or false".to_owned(),
             Kind::Text => "write a text in quotes".to_owned(),
+            Kind::Given => "write { secret = \"name\" } or { from_env = \"NAME\" }".to_owned(),
             Kind::Texts => "write a list of texts, for example [\"a\", \"b\"]".to_owned(),
             Kind::Paths => {
                 "write a list, for example [\"secrets/\", { path = \"a\", mode = \"write\" }]".to_owned()
@@ -189,5 +192,67 @@ pub const KEYS: &[Key] = &[
         "[]",
         "stores of notes whose previews are asked about too; lists of all layers add up",
     ),
+    user("mail.owner", Kind::Text, "", "the owner's address; unset: there is no mail"),
+    user("mail.agent_name", Kind::Text, "", "name that mail is sent under"),
+    user("mail.domain", Kind::Text, "", "domain that mail is sent from"),
+    user("mail.agent_id", Kind::Text, "", "value of the tag agent_id; unset = the agent's name"),
+    user(
+        "mail.recipients",
+        Kind::Text,
+        "\"owner\"",
+        "whom mail may reach: owner, unrestricted, or addresses with commas between them",
+    ),
+    user("mail.daily_cap", int(0, 1_000_000), "50", "most mails of a project in a UTC day; 0 = none"),
+    user(
+        "mail.reply_to",
+        Kind::Word(&["any", "recipients"]),
+        "\"any\"",
+        "whom an answer may be asked to go to",
+    ),
+    user("mail.provider", Kind::Word(&["resend", "smtp"]), "\"resend\"", "who carries mail"),
+    user("mail.purposes", Kind::Texts, "[]", "purposes that metrics tell apart; all others are `other`"),
+    user("mail.key", Kind::Given, "{ secret = \"resend_api_key\" }", "the provider's key"),
+    user(
+        "mail.gateway_url",
+        Kind::Text,
+        "",
+        "a secrets gateway that has the key; unset = `mail.key` says where it is",
+    ),
+    user(
+        "mail.base_url",
+        Kind::Text,
+        "",
+        "the provider's address; another than its own needs mail.test_mode",
+    ),
+    user("mail.test_mode", Kind::Bool, "false", "lets mail go to a stand-in for the provider"),
+    user("mail.dry_run", Kind::Bool, "false", "everything but the sending"),
+    user("mail.smtp_host", Kind::Text, "", "the mail server, for the provider smtp"),
+    user("mail.smtp_port", int(1, 65_535), "465", "its port"),
+    user(
+        "mail.smtp_tls",
+        Kind::Word(&["smtps", "starttls"]),
+        "\"smtps\"",
+        "how it is encrypted; without encryption nothing is sent",
+    ),
+    user("mail.smtp_user", Kind::Text, "", "the name to log in with; the password is `mail.key`"),
+    user(
+        "secrets_gateway.enabled",
+        Kind::Bool,
+        "false",
+        "lets `countersign serve` hand secrets to nodes of ours",
+    ),
+    user(
+        "secrets_gateway.listen",
+        Kind::Text,
+        "",
+        "a loopback address and port; unset = a socket in the user's state folder",
+    ),
+    user(
+        "secrets_gateway.names",
+        Kind::Texts,
+        "[\"slack_bot_token\", \"slack_app_token\", \"slack_gateway_signing_secret\", \"resend_api_key\"]",
+        "secrets that are handed out",
+    ),
+    user("secrets_gateway.per_minute", int(1, 100_000), "60", "most reads of one token in 60 s"),
     user("store.busy_ms", int(100, 60_000), "5000", "how long a locked database is waited for"),
 ];

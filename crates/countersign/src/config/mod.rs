@@ -6,6 +6,7 @@
 pub mod allow;
 pub mod entries;
 pub mod keys;
+pub mod mail;
 pub mod said;
 pub mod servers;
 
@@ -21,6 +22,7 @@ use countersign_core::rulebook::settings::{
     protected,
 };
 use countersign_core::rulebook::{PolicyText, RuleSet};
+use countersign_core::secrets_gateway;
 use countersign_core::time::Timestamp;
 use countersign_gate::gate::Capture;
 use entries::AllowEntry;
@@ -68,6 +70,12 @@ pub struct Settings {
     pub deny: Vec<AllowEntry>,
     /// What is said of the vault.
     pub vault: VaultSettings,
+    /// How mail is sent; `None` where there is no mail.
+    pub mail: Option<mail::MailSettings>,
+    /// What is said of the secrets gateway.
+    pub gateway: GatewaySettings,
+    /// Why there is no mail although somebody set it up.
+    pub mail_fault: Option<String>,
     /// The operator's rules for this repository.
     pub policy: Vec<(RuleSet, PolicyText)>,
 }
@@ -257,6 +265,17 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
         .filter(|r| r.is(&repo))
         .flat_map(|r| r.policy.iter().cloned())
         .collect();
+    let (mail, mail_fault) = match mail::of(&values) {
+        Ok(Some((checked, sending))) => {
+            rules.mail = Some(checked);
+            (Some(sending), None)
+        }
+        Ok(None) => (None, None),
+        Err(fault) => {
+            warnings.push(format!("there is no mail: {fault}"));
+            (None, Some(fault))
+        }
+    };
     let hook_timeout_s = int("hooks.timeout_s").unwrap_or(3_630);
     Settings {
         rules,
@@ -277,6 +296,17 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
             per_minute: small("vault.per_minute", 60),
             quarantine_after: small("vault.quarantine_after", 3),
             ca_file: text("vault.ca_file").map(Into::into),
+        },
+        mail,
+        mail_fault,
+        gateway: GatewaySettings {
+            enabled: matches!(values.get("secrets_gateway.enabled"), Some(Said::Bool(true))),
+            listen: text("secrets_gateway.listen").map(str::to_owned),
+            names: match values.get("secrets_gateway.names") {
+                Some(Said::List(names)) => names.clone(),
+                _ => secrets_gateway::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+            },
+            per_minute: small("secrets_gateway.per_minute", 60),
         },
     }
 }
@@ -316,6 +346,19 @@ pub struct VaultSettings {
     pub quarantine_after: u32,
     /// Certificates that are trusted beside the well-known ones.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What configuration says of the secrets gateway; the user's and the organization's files alone say it.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// A loopback address and port; none means a socket.
+    pub listen: Option<String>,
+    /// Secrets that are handed out.
+    pub names: Vec<String>,
+    /// Most reads of one token in 60 s.
+    pub per_minute: u32,
 }
 
 #[cfg(test)]

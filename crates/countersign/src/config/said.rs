@@ -5,6 +5,7 @@ use super::entries::{self, AllowEntry, RepoEntry};
 use super::keys::{KEYS, Key, Kind};
 use countersign_core::cleanse::Written;
 use countersign_core::facts::ground::{TierPin, ToolBinding};
+use countersign_core::secret::SecretRef;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -91,6 +92,17 @@ pub enum Said {
     Text(String),
     /// A list of texts; for paths with their mode behind a tab.
     List(Vec<String>),
+    /// Where a secret comes from.
+    Given(Source),
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The vault, under this name.
+    Secret(String),
+    /// A variable of the environment.
+    FromEnv(String),
 }
 
 impl fmt::Display for Said {
@@ -99,6 +111,8 @@ impl fmt::Display for Said {
             Said::Int(n) => write!(f, "{n}"),
             Said::Bool(b) => write!(f, "{b}"),
             Said::Text(t) => write!(f, "{t:?}"),
+            Said::Given(Source::Secret(name)) => write!(f, "{{ secret = {name:?} }}"),
+            Said::Given(Source::FromEnv(name)) => write!(f, "{{ from_env = {name:?} }}"),
             Said::List(items) => {
                 let items: Vec<String> =
                     items.iter().map(|i| format!("{:?}", i.split('\t').next().unwrap_or_default())).collect();
@@ -269,11 +283,33 @@ fn check(key: &Key, item: &Item) -> Result<Said, String> {
             let texts: Option<Vec<String>> = items.iter().map(|v| v.as_str().map(str::to_owned)).collect();
             texts.map(Said::List).ok_or_else(|| "is a list with something else than text in it".to_owned())
         }
+        Kind::Given => given(value).map(Said::Given),
         Kind::Paths => {
             let items = value.and_then(Value::as_array).ok_or_else(|| "is no list".to_owned())?;
             let paths: Result<Vec<String>, String> = items.iter().map(path).collect();
             paths.map(Said::List)
         }
+    }
+}
+
+fn given(value: Option<&Value>) -> Result<Source, String> {
+    let table = value.and_then(Value::as_inline_table);
+    let table = table.ok_or_else(|| "does not say where the secret comes from".to_owned())?;
+    let mut members = table.iter();
+    let (Some((key, value)), None) = (members.next(), members.next()) else {
+        return Err("has not exactly one member".to_owned());
+    };
+    let name = value.as_str().unwrap_or_default();
+    let is_variable = || {
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+    };
+    match key {
+        "secret" if SecretRef::parse(name).is_some() => Ok(Source::Secret(name.to_owned())),
+        "secret" => Err("names no secret".to_owned()),
+        "from_env" if is_variable() => Ok(Source::FromEnv(name.to_owned())),
+        "from_env" => Err("names no variable".to_owned()),
+        other => Err(format!("has the unknown member `{other}`")),
     }
 }
 

@@ -1,7 +1,11 @@
 //! The tool `send_email`: what a call of it asks for, read strictly from its arguments (email.md 1).
 //!
-//! There is no sender, header, attachment or key among the arguments: these are configuration's. Where it stops: sending
-//! is the hand's.
+//! There is no sender, header, attachment or key among the arguments: these are configuration's (`rules`). What a provider's
+//! answer means is in `answer`, how often it was what in `sends`. Where it stops: sending is the hand's.
+
+pub mod answer;
+pub mod rules;
+pub mod sends;
 
 use crate::code::Code;
 use crate::fetch::{Fault, fault};
@@ -10,6 +14,7 @@ use std::collections::BTreeSet;
 
 /// The tool's name.
 pub const TOOL: &str = "send_email";
+const BLANKS: [char; 2] = [' ', '\t'];
 const MAX_SUBJECT_CHARS: usize = 998;
 const MAX_TEXT_BYTES: usize = 1_048_576;
 const MAX_RECIPIENTS: usize = 50;
@@ -18,7 +23,7 @@ const MAX_PURPOSE_CHARS: usize = 50;
 /// A mail that a call asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Recipients, as written.
+    /// Recipients, as written but for blanks around them.
     pub to: Vec<String>,
     /// Further ones, seen by all.
     pub cc: Vec<String>,
@@ -67,10 +72,11 @@ impl Message {
         let list = |key: &str| -> Result<Option<Vec<String>>, Fault> {
             let found = match args.get(key) {
                 None => return Ok(None),
-                Some(Json::String(one)) => vec![one.clone()],
+                // Blanks around an address are nobody's; a line end never is.
+                Some(Json::String(one)) => vec![one.trim_matches(BLANKS).to_owned()],
                 Some(Json::Array(items)) => items
                     .iter()
-                    .map(|item| item.as_str().map(str::to_owned))
+                    .map(|item| item.as_str().map(|one| one.trim_matches(BLANKS).to_owned()))
                     .collect::<Option<_>>()
                     .ok_or_else(|| bad(format!("`{key}` is no list of texts")))?,
                 Some(_) => return Err(bad(format!("`{key}` is neither a text nor a list of texts"))),

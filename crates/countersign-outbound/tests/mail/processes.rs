@@ -1,0 +1,101 @@
+//! Several processes at once: this test binary again.
+
+use super::common::*;
+use super::smtp;
+use countersign_core::json::Json;
+use countersign_core::vault::binding::{Authority, Placement};
+use countersign_outbound::mail::Carrier;
+use countersign_outbound::mail::smtp::Server;
+use countersign_testkit::mail::{MailServer, Resend, Tls};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ROLE: &str = "COUNTERSIGN_MAIL_TEST_ROLE";
+const CAP: i64 = 7;
+const PROCESSES: u64 = 3;
+const MAILS: usize = 6;
+
+/// Not a test by itself: what a worker runs. The role is `<seed> resend <url>` or `<seed> smtp <port> <file of the CA>`;
+/// the store is the one of the folder behind it.
+#[test]
+fn entry() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let words: Vec<&str> = role.split(' ').collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = Path::new(words[1]);
+        let spare = tempfile::tempdir().unwrap();
+        let mut world = World::at(spare, words[0].parse().unwrap()).await;
+        world.store = store(folder).await;
+        world.with(|s| s.daily_cap = Some(CAP));
+        let keeper: std::sync::Arc<dyn countersign_gate::seams::Keeper> =
+            std::sync::Arc::new(world.store.clone());
+        world.vault = std::sync::Arc::new(vault_on(keeper, world.clock.clone()));
+        let carrier = match words[2] {
+            "resend" => Carrier::Resend(words[3].parse().unwrap()),
+            _ => Carrier::Smtp(Server {
+                at: Authority::parse(&format!("{}:{}", smtp::HOST, words[3])).unwrap(),
+                implicit: false,
+                user: "cody".into(),
+                extra: Some(std::fs::read(words[4]).unwrap()),
+            }),
+        };
+        let by = world.gate(carrier, world.vault_key());
+        for n in 0..MAILS {
+            // Over Resend each mail is another one; over the mail server all processes send the same ones.
+            let subject = match words[2] {
+                "resend" => format!("{} of {}", n, words[0]),
+                _ => format!("mail {n}"),
+            };
+            let _ = world.send(&by, &[("subject", Json::str(subject))]).await;
+        }
+    });
+}
+
+fn run(roles: impl Iterator<Item = String>) {
+    let children: Vec<_> = roles
+        .map(|role| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["processes::entry", "--exact", "--test-threads=1"])
+                .env(ROLE, role)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+/// EINV-6: processes at once never send more than the cap.
+#[tokio::test]
+async fn processes_at_once_keep_to_the_cap() {
+    let world = World::new().await;
+    let server = Resend::start(KEY);
+    world.bind(&format!("127.0.0.1:{}", server.port), Placement::Bearer).await;
+    let folder = world.dir.path().display().to_string();
+    run((1..=PROCESSES).map(|seed| format!("{seed} {folder} resend {}", server.url())));
+    assert_eq!(server.accepted().len(), usize::try_from(CAP).unwrap());
+}
+
+/// P-21: the same mail from several processes at once is one mail.
+#[tokio::test]
+async fn processes_at_once_send_a_mail_once() {
+    let world = World::new().await;
+    let server = MailServer::start(smtp::HOST, Tls::StartTls, "cody", KEY);
+    world.bind(&format!("{}:{}", smtp::HOST, server.port), Placement::Basic).await;
+    let folder = world.dir.path().display().to_string();
+    let ca = world.dir.path().join("ca.pem");
+    std::fs::write(&ca, &server.ca_pem).unwrap();
+    run((1..=PROCESSES).map(|seed| format!("{seed} {folder} smtp {} {}", server.port, ca.display())));
+    let received = server.received();
+    let mut subjects: Vec<&str> = received
+        .iter()
+        .filter_map(|mail| mail.data.lines().find(|line| line.starts_with("Subject:")))
+        .collect();
+    let all = subjects.len();
+    subjects.sort_unstable();
+    subjects.dedup();
+    assert!(all == subjects.len() && all > 0, "{all} mails, {subjects:?}");
+}
