@@ -807,11 +807,12 @@ async fn overhead() {
                 url: &parsed,
                 authority: &authority,
                 method: countersign_core::vault::binding::Method::Get,
-                secret: ("authorization", &value),
+                secret: Some(("authorization", &value)),
                 headers: &[],
                 body: None,
                 allow_private: &nets,
                 max_bytes: 2_000_000,
+                plain: countersign_outbound::http::Plain::Never,
             };
             http.send(&request).await.unwrap();
             took[0].push(from.elapsed());

@@ -279,10 +279,10 @@ fn local_part(name: &str) -> String {
     for c in name.to_lowercase().chars() {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
-            c if c == '-' || c == '_' || c == '.' || c.is_whitespace() => {
-                if !out.ends_with('-') {
-                    out.push('-');
-                }
+            // A run of what separates words is one dash.
+            c if matches!(c, '-' | '_' | '.') || c.is_whitespace() => {
+                out.truncate(out.trim_end_matches('-').len());
+                out.push('-');
             }
             _ => {}
         }
