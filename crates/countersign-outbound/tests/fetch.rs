@@ -808,11 +808,11 @@ async fn overhead() {
                 authority: &authority,
                 method: countersign_core::vault::binding::Method::Get,
                 secret: Some(("authorization", &value)),
-                plain: countersign_outbound::http::Plain::Never,
                 headers: &[],
                 body: None,
                 allow_private: &nets,
                 max_bytes: 2_000_000,
+                plain: countersign_outbound::http::Plain::Never,
             };
             http.send(&request).await.unwrap();
             took[0].push(from.elapsed());
