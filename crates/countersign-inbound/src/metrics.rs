@@ -1,6 +1,6 @@
 //! What metrics are answered with: the text format 0.0.4 of as many registries as there are (email.md 12).
 
-use crate::metadata::{Body, Told};
+use crate::metadata::{Asked, Body, Told};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Something that tells its metrics.
@@ -31,6 +31,15 @@ pub fn answer(registries: &[Registry<'_>]) -> Told {
             ("cache-control", "no-store".to_owned()),
         ],
         body: Body::Text(all.join("\n") + "\n"),
+    }
+}
+
+/// Answers a listener that has nothing but metrics.
+pub fn scraped(asked: &Asked, registries: &[Registry<'_>]) -> Told {
+    match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", "/metrics") => answer(registries),
+        ("GET", "/healthz") => Told::fixed(200, "ok\n"),
+        _ => Told::fixed(404, "not found\n"),
     }
 }
 

@@ -287,6 +287,25 @@ async fn a_secret_goes_where_it_is_bound_and_does_not_come_back() {
         assert!(log.contains(part), "{part} in {log}");
     }
     assert_clean("log", &log);
+    // VINV-22: the log knows that there was an answer, and nothing of it.
+    for part in ["\"ok\":true", "ok\\\":true", "x-rate", "Fine"] {
+        assert!(!log.contains(part), "{part} in {log}");
+    }
+}
+
+/// VINV-18: what other tools would fill in stays as it was written.
+#[tokio::test]
+async fn places_for_secrets_are_text() {
+    let mut world = World::new().await;
+    let at = world.authority();
+    world.grant(&at);
+    world.server.next(Script::answer("200 OK", &[], b"ok"));
+    let body = "${vault:k} {{k}} $k %k% {secret:k}";
+    let url = world.url("/?q=${vault:k}");
+    world.text(&[("url", &url), ("method", "POST"), ("body", body), ("reason", "${vault:k}")]).await;
+    let sent = String::from_utf8(world.server.requests().remove(0)).unwrap();
+    assert!(sent.ends_with(body) && sent.starts_with("POST /?q=${vault:k} HTTP"), "{sent}");
+    assert_eq!(sent.matches(VALUE).count(), 1, "in its header alone: {sent}");
 }
 
 #[tokio::test]
@@ -808,11 +827,11 @@ async fn overhead() {
                 authority: &authority,
                 method: countersign_core::vault::binding::Method::Get,
                 secret: Some(("authorization", &value)),
-                plain: countersign_outbound::http::Plain::Never,
                 headers: &[],
                 body: None,
                 allow_private: &nets,
                 max_bytes: 2_000_000,
+                plain: countersign_outbound::http::Plain::Never,
             };
             http.send(&request).await.unwrap();
             took[0].push(from.elapsed());

@@ -19,6 +19,8 @@ mod halts;
 mod keeper;
 #[path = "sqlite/log.rs"]
 mod log;
+#[path = "sqlite/mail.rs"]
+mod mail;
 #[path = "sqlite/notes.rs"]
 mod notes;
 #[path = "sqlite/opening.rs"]

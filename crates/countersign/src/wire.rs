@@ -265,7 +265,7 @@ fn mail(
                 _ => GatewayPlace::At(url.clone()),
             };
             let token = gateway_token()?;
-            KeyFrom::Gateway(Gateway::new(http, place, token, name.clone(), clock.clone()))
+            KeyFrom::Gateway(Box::new(Gateway::new(http, place, token, name.clone(), clock.clone())))
         }
         (_, Source::Secret(name)) => KeyFrom::Vault {
             secrets: Arc::clone(vault) as Arc<dyn SecretSource>,

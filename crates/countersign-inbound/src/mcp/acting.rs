@@ -224,7 +224,7 @@ mod tests {
             agent_type: kind.map(str::to_owned),
         };
         let all = [fetch::TOOL, mail::TOOL, notes::TOOL];
-        let settings = with_mail();
+        let settings = mailing();
         assert_eq!(tools(&all, &agent(None), Some(&settings)).len(), 3);
         assert!(tools(&all, &agent(Some("explorer")), Some(&settings)).is_empty());
     }
@@ -251,7 +251,8 @@ mod tests {
         assert!(listed(&|s| s.deny.push(deny("tool", notes::TOOL, Some(Timestamp(1))))));
     }
 
-    fn with_mail() -> RuleSettings {
+    /// Settings with mail set up.
+    fn mailing() -> RuleSettings {
         let text = |t: &str| Some(t.to_owned());
         let said = mail::rules::Said {
             owner: text("ana@example.org"),
@@ -259,8 +260,9 @@ mod tests {
             domain: text("agents.example.org"),
             ..Default::default()
         };
-        let mail = mail::rules::MailRules::of(&said).unwrap();
-        RuleSettings { mail, ..RuleSettings::defaults("/p", &[], None) }
+        let mut settings = RuleSettings::defaults("/p", &[], None);
+        settings.mail = MailRules::of(&said).unwrap();
+        settings
     }
 
     /// EINV-1, EINV-15: the listing has mail only where it is set up, and says who sends it; no argument does.
@@ -268,7 +270,7 @@ mod tests {
     fn mail_is_listed_where_it_is_set_up() {
         let agent = Principal::Agent { client: Client::ClaudeCode, uid: 1, agent_type: None };
         assert!(tools(&[mail::TOOL], &agent, None).is_empty());
-        let listed = tools(&[mail::TOOL], &agent, Some(&with_mail())).remove(0);
+        let listed = tools(&[mail::TOOL], &agent, Some(&mailing())).remove(0);
         assert!(listed.contains("cody@agents.example.org") && listed.contains("At most 50 mails a day"));
         assert!(
             listed.contains("\"additionalProperties\":false") && !listed.contains("\"from\""),

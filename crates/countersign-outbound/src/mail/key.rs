@@ -67,7 +67,7 @@ pub enum KeyFrom {
     /// The environment, read each time.
     Variable(Variable),
     /// A secrets gateway.
-    Gateway(Gateway),
+    Gateway(Box<Gateway>),
 }
 
 impl KeyFrom {
@@ -222,7 +222,7 @@ impl Gateway {
         };
         let url = Url::parse(&format!("{base}/v1/secrets/{}", self.name)).map_err(|_| gone)?;
         let authority = Authority::of(&url).ok_or(gone)?;
-        let bearer = self.token.as_ref().map(|token| bearer(token));
+        let bearer = self.token.as_ref().map(bearer);
         let request = Request {
             url: &url,
             authority: &authority,

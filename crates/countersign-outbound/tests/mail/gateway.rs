@@ -33,7 +33,7 @@ async fn ground(name: &str) -> Ground {
         name.into(),
         world.clock.clone(),
     );
-    let by = world.gate(Carrier::Resend(server.url().parse().unwrap()), KeyFrom::Gateway(client));
+    let by = world.gate(Carrier::Resend(server.url().parse().unwrap()), KeyFrom::Gateway(Box::new(client)));
     Ground { world, gateway, server, by }
 }
 
@@ -135,8 +135,9 @@ async fn a_gateways_answers_are_ends() {
     let unreachable = Place::At("https://gateway.test:9".parse().unwrap());
     let clock = ground.world.clock.clone();
     let client = Gateway::new(&ground.world.http(), unreachable, None, NAME.into(), clock);
-    let by =
-        ground.world.gate(Carrier::Resend(ground.server.url().parse().unwrap()), KeyFrom::Gateway(client));
+    let by = ground
+        .world
+        .gate(Carrier::Resend(ground.server.url().parse().unwrap()), KeyFrom::Gateway(Box::new(client)));
     assert_eq!(ground.world.kind(&by, &[]).await, "key_unavailable");
     assert!(ground.world.clock.elapsed() < Duration::from_secs(1));
 }

@@ -166,8 +166,11 @@ fn post(state: &mut State, posted: &Posted) -> (u16, Value) {
     (200, json!({ "id": id }))
 }
 
+/// Status, body, and headers beside the usual ones.
+type Said = (u16, String, Vec<(String, String)>);
+
 /// What is answered: nothing where the line is closed, and the status 0 where nothing is ever said.
-fn answer(state: &mut State, posted: &Posted) -> Option<(u16, String, Vec<(String, String)>)> {
+fn answer(state: &mut State, posted: &Posted) -> Option<Said> {
     state.posted.push(posted.clone());
     match state.wrong.pop_front() {
         None => {

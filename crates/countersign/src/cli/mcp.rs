@@ -3,6 +3,7 @@
 //! Three forms: a command behind `--` (whoever typed it accepted it), one server of `servers.toml` by its own names, or
 //! all of them. Standard output is the protocol's; whatever people should read goes to standard error.
 
+use super::listen::{Answer, Listener};
 use super::{Context, complain, exit};
 use crate::clock::SystemClock;
 use crate::config::servers::{self, Entry, Given};
@@ -14,10 +15,12 @@ use anyhow::{Context as _, bail};
 use countersign_core::call::FromServer;
 use countersign_core::cleanse::clean_text;
 use countersign_core::json::Json;
+use countersign_core::mail::sends::Sends;
 use countersign_core::rpc::MAX_FRAME_BYTES;
 use countersign_gate::seams::{PinKind, Store};
 use countersign_gate::servers::Launch;
 use countersign_inbound::mcp::{Backend, Door, DoorParts, DoorSettings, Line, Outgoing, Shape};
+use countersign_inbound::metrics;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -85,7 +88,9 @@ impl Mcp {
                 complain(&format!("countersign: the server `{name}` cannot be started: {e}"));
             }
         }
+        let metrics = Metrics::listen().await;
         let wire::Acting { tools: acting, hand, sends } = wire::acting(&wired, &cx.places, complain)?;
+        let told = Arc::clone(&sends);
         let Wired { gate, store, project, settings, .. } = wired;
         let gate = Arc::new(gate.following(rules::following(&store, &project, &cx.places)));
         let (input, output, written) = streams();
@@ -116,6 +121,7 @@ impl Mcp {
             sends,
             output,
         });
+        let telling = metrics.map(|metrics| tokio::spawn(metrics.serve(told)));
         let looking = tokio::spawn(async move {
             loop {
                 lost_gateways(&*store).await;
@@ -127,6 +133,9 @@ impl Mcp {
         let _ = last.send(Outgoing::default());
         let _ = tokio::time::timeout(Duration::from_secs(5), written).await;
         looking.abort();
+        if let Some(telling) = telling {
+            telling.abort();
+        }
         pool.close().await;
         Ok(exit::OK)
     }
@@ -186,6 +195,31 @@ impl Mcp {
             roots: FromServer::Pass,
         };
         Ok((start, backend))
+    }
+}
+
+/// What a gateway tells of itself on a loopback port, to whoever asks on this machine: counts of a closed list.
+struct Metrics(Listener);
+
+impl Metrics {
+    /// Listens where the environment says, if it does. A port that cannot be had stops nothing.
+    async fn listen() -> Option<Metrics> {
+        let port = std::env::var("COUNTERSIGN_METRICS_PORT").ok().filter(|port| !port.is_empty())?;
+        match Listener::port(&format!("127.0.0.1:{port}")).await {
+            Ok(listener) => Some(Metrics(listener)),
+            Err(e) => {
+                complain(&format!("countersign: COUNTERSIGN_METRICS_PORT: {e:#}"));
+                None
+            }
+        }
+    }
+
+    async fn serve(self, sends: Arc<Sends>) {
+        let answer: Answer = Arc::new(move |asked| {
+            let text = sends.text();
+            Box::pin(async move { metrics::scraped(&asked, &[&move || text.clone()]) })
+        });
+        self.0.serve(answer).await;
     }
 }
 

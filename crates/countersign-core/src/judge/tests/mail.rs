@@ -130,6 +130,37 @@ fn sub_agents_have_mail_where_they_are_named() {
     assert_eq!(code(&c), Some(Code::UnknownTool));
 }
 
+/// EINV-21, DECISIONS row 83: what the secrets gateway hands out is a list, and nobody but a node of ours reads it.
+#[test]
+fn secrets_are_read_by_nodes_alone() {
+    let mut s = settings();
+    s.handed_out = vec!["resend_api_key".to_owned()];
+    let read = |name: &str, principal: Principal| {
+        let mut parts = crate::call::tests::parts("secret_read", &format!("{{\"name\":\"{name}\"}}"));
+        parts.principal = principal;
+        parts.cwd = None;
+        let mut c = case("secret_read", "{}", s.clone());
+        c.call = ToolCall::new(parts).unwrap();
+        c.facts = Facts::of(&c.call, &Default::default());
+        c.ledger = quiet(&c.facts);
+        c.judge()
+    };
+    let node = || Principal::Node { id: "n".into() };
+    assert_eq!(read("resend_api_key", node()).verdict, Verdict::Allow);
+    for name in ["slack_bot_token", "RESEND_API_KEY", "", "../resend_api_key"] {
+        let judged = read(name, node());
+        assert_eq!(
+            (judged.verdict, judged.step),
+            (Verdict::Deny(Code::SecretNotFound), Step::Floor),
+            "{name}"
+        );
+    }
+    let agent = Principal::Agent { client: Client::ClaudeCode, uid: 1000, agent_type: None };
+    for other in [agent, Principal::Human { name: "ana".into() }, Principal::Task { id: "t".into() }] {
+        assert_eq!(read("resend_api_key", other).verdict, Verdict::Deny(Code::UnknownTool));
+    }
+}
+
 /// P-38: a project does not say who gets mail, and whoever said yes saw who sends it.
 #[test]
 fn mail_is_the_users() {
