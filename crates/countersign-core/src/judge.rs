@@ -618,6 +618,6 @@ fn told(what: &str, ids: &[String], book: &Rulebook) -> Clean {
     clean_line(&format!("{what}: {} ({})", ids.join(", "), summaries.join("; ")), 400)
 }
 
-mod floor;
+pub mod floor;
 #[cfg(test)]
 mod tests;

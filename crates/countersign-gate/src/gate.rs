@@ -23,7 +23,6 @@ use countersign_core::event::{Draft, Event, int, text, word};
 use countersign_core::facts::ground::Ground;
 use countersign_core::facts::tools::Tier;
 use countersign_core::facts::{FactError, Facts, Own, tools};
-use countersign_core::fetch;
 use countersign_core::ids::{ApprovalId, CallId, TaskId};
 use countersign_core::json::Json;
 use countersign_core::judge::{Judgement, Rules, Step, Terms, Verdict, judge};
@@ -36,6 +35,7 @@ use countersign_core::rulebook::settings::RuleSettings;
 use countersign_core::rulebook::{ENGINE, Rulebook};
 use countersign_core::secrets_gateway;
 use countersign_core::time::Timestamp;
+use countersign_core::{fetch, notes};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -223,7 +223,7 @@ pub struct Gate {
     capture: Capture,
     owner: String,
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
-    lately: Arc<Lately>,
+    pub(crate) lately: Arc<Lately>,
 }
 
 /// How a call is asked for.
@@ -394,9 +394,11 @@ impl Gate {
         let (outcome, code, result) = match &performed {
             Ok(raw) => {
                 let cleansed = self.catalogue().reply(raw, max_bytes);
-                // What a foreign host said is looked at like a server's answer; our own words are not.
+                // What a foreign host or a note said is looked at like a server's answer; our own words are not.
                 let orders = match raw.inner() {
-                    Reply::Text(text) if call.tool() == fetch::TOOL => injection::scan(text),
+                    Reply::Text(text) if [fetch::TOOL, notes::TOOL].contains(&call.tool()) => {
+                        injection::scan(text)
+                    }
                     _ => cleansed.orders,
                 };
                 // Whatever was asked of a host, its answer is something that was read.
@@ -408,7 +410,12 @@ impl Gate {
                     Reply::Text(_) => Given::Text(text),
                     Reply::Message(_) => Given::Message(text),
                 };
-                match (injection.as_ref().and_then(|found| self.keeps_back(found)), cleansed.failed) {
+                // A note is wrapped as data and a person wrote it: it is flagged, and given all the same (DECISIONS row 67).
+                let kept = match call.tool() {
+                    notes::TOOL => None,
+                    _ => injection.as_ref().and_then(|found| self.keeps_back(found)),
+                };
+                match (kept, cleansed.failed) {
                     (Some(code), _) => (CallOutcome::Withheld, Some(code), Err(code)),
                     (None, true) => (CallOutcome::Error, Some(Code::ServerError), Ok(given)),
                     (None, false) => (CallOutcome::Ok, None, Ok(given)),

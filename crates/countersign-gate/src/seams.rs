@@ -466,6 +466,114 @@ pub trait Keeper: Send + Sync {
     async fn secret_echoed(&self, name: &SecretRef, after: u32) -> Result<bool, StoreError>;
 }
 
+/// A person's notes: rows of the user's own store. What agents read is counted where it is read.
+#[async_trait]
+pub trait Notes: Send + Sync {
+    /// Stores behind `after` in byte order, at most `limit`; those that were set aside, or the others.
+    async fn note_stores(&self, archived: bool, after: &str, limit: u32) -> Result<Vec<String>, StoreError>;
+
+    /// Notes of a store behind `after` in byte order, at most `limit`, with their sizes in bytes. `None`: no such store.
+    /// One that was set aside is there for its owner, not for agents.
+    async fn note_keys(
+        &self,
+        store: &str,
+        archived: bool,
+        after: &str,
+        limit: u32,
+    ) -> Result<Option<Vec<(String, u64)>>, StoreError>;
+
+    /// A whole note, for its owner, also of a store that was set aside. Nothing is counted.
+    async fn note_value(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The beginning of a note, for an agent: looked up, read and counted against what the principal may read in one
+    /// transaction, so that reads at once cannot go over it together.
+    async fn recall(&self, what: &Recall) -> Result<Recalled, StoreError>;
+
+    /// A person changes notes; returns the name of what was changed as it is there.
+    async fn change_notes(&self, change: NoteChange) -> Result<String, NoteError>;
+}
+
+/// What an agent wants to read.
+#[derive(Clone, Debug)]
+pub struct Recall {
+    /// Who.
+    pub principal: String,
+    /// The store, exactly.
+    pub store: String,
+    /// The note, exactly.
+    pub key: String,
+    /// Most bytes that are shown of it.
+    pub max_bytes: usize,
+}
+
+/// What came of reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recalled {
+    /// There is no such note. Nothing was counted.
+    Missing,
+    /// The principal has read as much as it may for now. Nothing was counted.
+    Exceeded,
+    /// Read, and counted.
+    Read {
+        /// The note's beginning: a few bytes more than are shown.
+        bytes: Vec<u8>,
+        /// There is more of it.
+        longer: bool,
+    },
+}
+
+/// What a person does to notes.
+#[derive(Clone, Debug)]
+pub enum NoteChange {
+    /// Writes a note, and makes its store.
+    Set {
+        /// The store.
+        store: String,
+        /// The note.
+        key: String,
+        /// What it says, byte for byte.
+        value: Vec<u8>,
+        /// In the place of one that is there.
+        replace: bool,
+    },
+    /// Takes a note away.
+    Remove {
+        /// The store.
+        store: String,
+        /// The note.
+        key: String,
+    },
+    /// Takes a store away with all its notes, also one that was set aside.
+    RemoveStore(String),
+    /// Sets a store aside: agents do not see it.
+    Archive(String),
+    /// Brings a store back that was set aside: the one of exactly this name, or the last of those that had it.
+    Restore(String),
+}
+
+/// Why notes were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// Nothing of this name.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// It is there already.
+    #[error("there is a {0} already")]
+    Exists(String),
+    /// Something is there whose name differs by case alone, so some systems would take both for one.
+    #[error("exists_with_other_case: there is `{0}`, whose name differs by upper and lower case alone")]
+    OtherCase(String),
+    /// No name for something new.
+    #[error("the name `{0}` {1}")]
+    Name(String, String),
+    /// Larger than a note may be.
+    #[error("it has {0} bytes, and a note has at most {most}", most = countersign_core::notes::MAX_VALUE_BYTES)]
+    TooLarge(usize),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Whether a mail may go out under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {

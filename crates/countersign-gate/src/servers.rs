@@ -155,7 +155,7 @@ impl Gate {
 
     /// Cleanses what a server said by itself.
     pub fn heard(&self, message: &Raw<Message>) -> Clean {
-        self.catalogue().message(message.inner().text())
+        self.lately.clean(self.catalogue().message(message.inner().text()))
     }
 
     /// Takes note of everything a server lists, and says what of it may be seen. What changed since it was accepted is

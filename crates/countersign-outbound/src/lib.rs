@@ -7,5 +7,6 @@ pub mod keys;
 pub mod mail;
 pub mod mcp;
 pub mod own;
+pub mod recall;
 pub mod scratch;
 pub mod vault;

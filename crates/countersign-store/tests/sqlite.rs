@@ -21,6 +21,8 @@ mod keeper;
 mod log;
 #[path = "sqlite/mail.rs"]
 mod mail;
+#[path = "sqlite/notes.rs"]
+mod notes;
 #[path = "sqlite/opening.rs"]
 mod opening;
 #[path = "sqlite/rows.rs"]

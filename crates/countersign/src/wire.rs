@@ -22,7 +22,8 @@ use countersign_core::time::Timestamp;
 use countersign_core::token::Token;
 use countersign_gate::gate::{Book, Capture, Gate};
 use countersign_gate::seams::{
-    Begun, Downstream, Keeper, PinKind, SecretSource, Store, StoreError, VaultRows,
+    Begun, Downstream, Keeper, NoteChange, NoteError, Notes, PinKind, Recall, Recalled, SecretSource, Store,
+    StoreError, VaultRows,
 };
 use countersign_inbound::metadata::Metadata;
 use countersign_outbound::fetch::{Fetch, FetchSettings};
@@ -31,8 +32,9 @@ use countersign_outbound::keys::{Place, UserKeys};
 use countersign_outbound::mail::key::{Gateway, KeyFrom, Place as GatewayPlace, Variable};
 use countersign_outbound::mail::smtp::Server;
 use countersign_outbound::mail::{Carrier, Mail, MailSetup};
-use countersign_outbound::mcp::{Environment, Pool, Program, Spec};
+use countersign_outbound::mcp::{Borrowed, Environment, Pool, Program, Spec};
 use countersign_outbound::own::Own;
+use countersign_outbound::recall::Recall as RecallHand;
 use countersign_outbound::scratch::ScratchShell;
 use countersign_store::{SqliteStore, StoreOptions};
 use std::collections::BTreeMap;
@@ -45,7 +47,7 @@ use std::time::Duration;
 pub use countersign_outbound::keys::Passphrase;
 pub use countersign_outbound::vault::{Listed, Vault, VaultError};
 
-/// The user's own store: the vault. It is opened when it is first needed, and made by whoever writes to it first.
+/// The user's own store: the vault and the notes. It is opened when it is first needed, and made by whoever writes to it first.
 pub struct UserStore {
     options: StoreOptions,
     opened: tokio::sync::OnceCell<SqliteStore>,
@@ -121,6 +123,47 @@ impl Keeper for UserStore {
     }
 }
 
+#[async_trait]
+impl Notes for UserStore {
+    async fn note_stores(&self, archived: bool, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_stores(archived, after, limit).await,
+            false => Ok(Vec::new()),
+        }
+    }
+
+    async fn note_keys(
+        &self,
+        store: &str,
+        archived: bool,
+        after: &str,
+        limit: u32,
+    ) -> Result<Option<Vec<(String, u64)>>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_keys(store, archived, after, limit).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn note_value(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.note_value(store, key).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn recall(&self, what: &Recall) -> Result<Recalled, StoreError> {
+        match self.is_there() {
+            true => self.store().await?.recall(what).await,
+            false => Ok(Recalled::Missing),
+        }
+    }
+
+    async fn change_notes(&self, change: NoteChange) -> Result<String, NoteError> {
+        self.store().await?.change_notes(change).await
+    }
+}
+
 /// The user's vault. `passphrase` asks for one, where the vault has one.
 pub fn vault(
     keeper: Arc<dyn Keeper>,
@@ -136,6 +179,16 @@ pub fn vault(
     Vault::new(keeper, Arc::new(keys), Arc::new(SystemClock))
 }
 
+/// The user's vault as a gateway opens it: nobody can be asked for a passphrase.
+fn gateway_vault(wired: &Wired, places: &Places, warn: fn(&str)) -> Arc<Vault> {
+    let settings = wired.settings.as_ref().map(|s| &s.vault);
+    let passphrase: Passphrase = Box::new(|_| {
+        Err("the vault has a passphrase, which a gateway cannot ask for; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
+    });
+    let passphrase = crate::cli::given_passphrase().unwrap_or(passphrase);
+    Arc::new(vault(Arc::clone(&wired.keeper), places, settings, passphrase, warn))
+}
+
 /// The gate's tools that act: which of them there are, their hand, and the count of mails.
 pub struct Acting {
     /// The tools that are there.
@@ -149,11 +202,7 @@ pub struct Acting {
 /// Puts the hands of the gate's tools together.
 pub fn acting(wired: &Wired, places: &Places, warn: fn(&str)) -> anyhow::Result<Acting> {
     let settings = wired.settings.as_ref().map(|s| s.vault.clone());
-    let passphrase: Passphrase = Box::new(|_| {
-        Err("the vault has a passphrase, which a gateway cannot ask for; name a file with COUNTERSIGN_VAULT_PASSPHRASE_FILE".to_owned())
-    });
-    let passphrase = crate::cli::given_passphrase().unwrap_or(passphrase);
-    let vault = Arc::new(vault(Arc::clone(&wired.keeper), places, settings.as_ref(), passphrase, warn));
+    let vault = gateway_vault(wired, places, warn);
     let ca = match settings.as_ref().and_then(|s| s.ca_file.as_ref()) {
         Some(path) => {
             Some(std::fs::read(path).with_context(|| format!("`vault.ca_file` names {}", path.display()))?)
@@ -178,7 +227,10 @@ pub fn acting(wired: &Wired, places: &Places, warn: fn(&str)) -> anyhow::Result<
             quarantine_after: settings.as_ref().map_or(3, |s| s.quarantine_after),
         },
     );
-    let own = own.with(countersign_core::fetch::TOOL, Arc::new(fetch));
+    let recall = RecallHand::new(Arc::clone(&wired.notes), Arc::new(SystemClock));
+    let own = own
+        .with(countersign_core::fetch::TOOL, Arc::new(fetch))
+        .with(countersign_core::notes::TOOL, Arc::new(recall));
     Ok(Acting { tools: own.tools(), hand: Arc::new(own), sends })
 }
 
@@ -304,6 +356,8 @@ pub struct Wired {
     pub store: Arc<dyn Store>,
     /// The user's own store.
     pub keeper: Arc<dyn Keeper>,
+    /// The user's notes, in that store.
+    pub notes: Arc<dyn Notes>,
     /// The project.
     pub project: Project,
     /// What configuration means; `None` when it does not load.
@@ -350,7 +404,8 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
         rules::in_force(read, pin, places, &project);
     let capture = settings.as_ref().map_or(Capture::Redacted, |s| s.capture);
     let store: Arc<dyn Store> = Arc::new(sqlite.clone());
-    let keeper: Arc<dyn Keeper> = Arc::new(UserStore::at(places));
+    let user = Arc::new(UserStore::at(places));
+    let (keeper, notes): (Arc<dyn Keeper>, Arc<dyn Notes>) = (user.clone(), user);
     let gate = Gate::new(
         store.clone(),
         Arc::new(SystemClock),
@@ -361,7 +416,19 @@ pub async fn open(project: Project, places: &Places) -> anyhow::Result<Wired> {
     )
     .keeping(Arc::clone(&keeper));
     let leave = Box::new(move || Box::pin(sqlite.leave()) as Leaving);
-    Ok(Wired { gate, store, keeper, project, settings, acceptance, accepted, problems, warnings, leave })
+    Ok(Wired {
+        gate,
+        store,
+        keeper,
+        notes,
+        project,
+        settings,
+        acceptance,
+        accepted,
+        problems,
+        warnings,
+        leave,
+    })
 }
 
 /// Whether a state folder holds a store that can be opened without making one.
@@ -377,12 +444,21 @@ pub struct Start {
     pub command: Vec<OsString>,
     /// Its environment beside neutral variables; `None` for a typed command, which gets ours.
     pub env: Option<BTreeMap<String, OsString>>,
+    /// Secrets that it finds in its environment, by the variable.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// How long a request may take.
     pub timeout: Duration,
 }
 
 /// The hand of the MCP door: a pool of servers, none of them started. They run in `folder`, ours when it is `None`.
-pub fn mcp_pool(starts: Vec<Start>, folder: Option<&Path>) -> Arc<Pool> {
+pub fn mcp_pool(
+    starts: Vec<Start>,
+    folder: Option<&Path>,
+    wired: &Wired,
+    places: &Places,
+    warn: fn(&str),
+) -> Arc<Pool> {
+    let vault = starts.iter().any(|s| !s.secrets.is_empty()).then(|| gateway_vault(wired, places, warn));
     let spec = |start: Start| {
         let mut words = start.command.into_iter();
         let program = Program {
@@ -391,7 +467,17 @@ pub fn mcp_pool(starts: Vec<Start>, folder: Option<&Path>) -> Arc<Pool> {
             environment: start.env.map_or(Environment::Ours, Environment::Given),
             folder: folder.map(Path::to_owned),
         };
-        Spec { name: start.name, program, timeout: start.timeout }
+        let borrowed = vault.clone().filter(|_| !start.secrets.is_empty()).map(|vault| {
+            Arc::new(Borrowed::new(
+                start.secrets,
+                vault,
+                Arc::clone(&wired.keeper),
+                Arc::clone(&wired.store),
+                wired.gate.lately(),
+                wired.project.id.clone(),
+            ))
+        });
+        Spec { name: start.name, program, borrowed, timeout: start.timeout }
     };
     Arc::new(Pool::new(starts.into_iter().map(spec).collect(), Arc::new(SystemClock)))
 }

@@ -20,6 +20,8 @@ mod approvals;
 mod attacks;
 #[path = "mcp/fidelity.rs"]
 mod fidelity;
+#[path = "mcp/lent.rs"]
+mod lent;
 #[path = "mcp/registered.rs"]
 mod registered;
 #[path = "mcp/trouble.rs"]

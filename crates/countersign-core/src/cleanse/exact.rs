@@ -549,7 +549,11 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
 
 /// Values that were used in this process: looked for in what any tool brings back, as long as it lives.
 #[derive(Default)]
-pub struct Lately(std::sync::RwLock<Vec<std::sync::Arc<Known>>>);
+pub struct Lately {
+    used: std::sync::RwLock<Vec<std::sync::Arc<Known>>>,
+    /// What somebody has for as long as this process lives.
+    held: std::sync::RwLock<Vec<std::sync::Arc<Known>>>,
+}
 
 impl Lately {
     /// Most sets that are kept; the oldest go.
@@ -557,11 +561,19 @@ impl Lately {
 
     /// Takes note of values that were used.
     pub fn note(&self, known: &std::sync::Arc<Known>) {
-        let mut all = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = self.used.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !all.iter().any(|other| std::sync::Arc::ptr_eq(other, known)) {
             if all.len() >= Lately::MOST {
                 all.remove(0);
             }
+            all.push(std::sync::Arc::clone(known));
+        }
+    }
+
+    /// Takes note of values that a child of ours was given: however many others are used meanwhile, they are looked for.
+    pub fn hold(&self, known: &std::sync::Arc<Known>) {
+        let mut all = self.held.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !all.iter().any(|other| std::sync::Arc::ptr_eq(other, known)) {
             all.push(std::sync::Arc::clone(known));
         }
     }
@@ -576,9 +588,10 @@ impl Lately {
 
     /// The text without any of them; borrowed when it has none.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let all = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let used = self.used.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut out = Cow::Borrowed(text);
-        for known in all.iter() {
+        for known in held.iter().chain(used.iter()) {
             if let Some((scrubbed, _)) = known.scrub(&out) {
                 out = Cow::Owned(scrubbed);
             }

@@ -13,6 +13,8 @@ pub struct Ground {
     pub tiers: Vec<TierPin>,
     /// Tools that are bound to an action.
     pub tools: Vec<ToolBinding>,
+    /// Stores of notes whose previews are asked about.
+    pub sensitive: Vec<String>,
 }
 
 /// An operator's word on the tier of tools: the only way to lower one (gateway.md 2.5).

@@ -67,11 +67,11 @@ pub enum Own {
 }
 
 impl Own {
-    fn of(tool: &str, args: &Json) -> Option<Result<Own, Fault>> {
+    fn of(tool: &str, args: &Json, ground: &Ground) -> Option<Result<Own, Fault>> {
         match tool {
             fetch::TOOL => Some(fetch::Request::read(args).map(|r| Own::Fetch(Box::new(r)))),
             mail::TOOL => Some(mail::Message::read(args).map(|m| Own::Mail(Box::new(m)))),
-            notes::TOOL => Some(notes::Ask::read(args).map(Own::Recall)),
+            notes::TOOL => Some(notes::Ask::read(args).map(|ask| Own::Recall(ask.among(&ground.sensitive)))),
             secrets_gateway::TOOL => Some(secrets_gateway::read(args).map(Own::Read)),
             _ => None,
         }
@@ -114,7 +114,7 @@ impl Facts {
             writes: Vec::new(),
             given_write: None,
             paths: Vec::new(),
-            own: Own::of(tool, call.args()),
+            own: Own::of(tool, call.args(), ground),
         };
         // Their texts name no paths and run nothing.
         if facts.own.is_some() {

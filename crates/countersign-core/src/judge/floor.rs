@@ -13,11 +13,12 @@ use crate::facts::tools::MAIN_ONLY;
 use crate::facts::{Facts, Own};
 use crate::glob::Glob;
 use crate::ledger::Ledger;
-use crate::mail;
 use crate::principal::Principal;
-use crate::rulebook::settings::{Denial, RuleSettings};
+use crate::rulebook::settings::{Denial, RuleSettings, StandingDeny};
 use crate::secrets_gateway;
+use crate::time::Timestamp;
 use crate::vault::binding::{Misfit, Use};
+use crate::{mail, notes};
 
 /// The soft rules that only a grant for exactly this use answers, beside a yes to this call.
 pub(super) const BY_GRANT: [&str; 2] = ["secret_use", "memory_fetch"];
@@ -32,7 +33,9 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
     if !MAIN_ONLY.contains(&call.tool()) {
         return None;
     }
-    if call.tool() == mail::TOOL && settings.mail.is_none() {
+    let is_off = (call.tool() == notes::TOOL && !settings.memory)
+        || (call.tool() == mail::TOOL && settings.mail.is_none());
+    if is_off {
         return Some(absent());
     }
     let principal = &call.parts().principal;
@@ -47,6 +50,17 @@ pub(super) fn hidden(call: &ToolCall, settings: &RuleSettings) -> Option<Judgeme
 
 fn absent() -> Judgement {
     Judgement::refuse(Code::UnknownTool, Step::Visible, Clean::fixed("the server has no such tool"))
+}
+
+/// Whether a listing shows a tool: configuration may switch it off, or refuse it whole to this principal for good. What
+/// is called is judged all the same.
+pub fn is_listed(tool: &str, principal: &Principal, settings: &RuleSettings) -> bool {
+    let refused = |deny: &StandingDeny| {
+        deny.until.is_none()
+            && deny.counts(principal, Timestamp(0))
+            && matches!(&deny.what, Denial::Scope(Scope::ToolType(denied)) if denied == tool)
+    };
+    (tool != notes::TOOL || settings.memory) && !settings.deny.iter().any(refused)
 }
 
 /// The grant that would cover exactly this call.

@@ -66,8 +66,8 @@ impl Action<'_> {
             Action::Bash(_) => Kind::Bash,
             Action::Fetch(_) => Kind::Fetch,
             Action::Mail(_) => Kind::Mail,
-            Action::Recall(notes::Ask::Fetch { whole: true, .. }) => Kind::MemoryFetch,
-            Action::Recall(notes::Ask::Fetch { .. }) => Kind::MemoryPreview,
+            Action::Recall(notes::Ask::Fetch { whole: false, sensitive: false, .. }) => Kind::MemoryPreview,
+            Action::Recall(notes::Ask::Fetch { .. }) => Kind::MemoryFetch,
             Action::Recall(_) => Kind::MemoryList,
         }
     }

@@ -304,6 +304,8 @@ fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
     disabled.sort();
     parts.extend(disabled.into_iter().map(|d| format!("disabled {d}").into()));
     parts.extend(s.deny.iter().map(|d| format!("deny {d:?}").into()));
+    parts.extend(s.ground.sensitive.iter().map(|name| format!("sensitive {name}").into()));
+    parts.extend((!s.memory).then(|| "memory off".into()));
     parts.extend(s.handed_out.iter().map(|name| format!("handed out {name}").into()));
     // Whoever said yes to a mail saw who sends it. The cap is a limit like others.
     parts.extend(s.mail.as_ref().map(|m| {

@@ -8,6 +8,7 @@ use super::settings::{AskOrDeny, Mode, RuleSettings, ScopeMatch};
 use super::{RuleSet, read::scan};
 use crate::approval::scope::Scope;
 use crate::cleanse::injection::Consequence;
+use crate::facts::ground::Ground;
 use crate::facts::paths::PathPattern;
 use crate::json::Bounds;
 
@@ -66,6 +67,8 @@ impl RuleSettings {
             true => found.max_scope.clone(),
             false => self.max_scope,
         };
+        let mut sensitive = self.ground.sensitive.clone();
+        sensitive.extend(found.ground.sensitive.iter().cloned());
         let (a, b) = (self.arguments, found.arguments);
         RuleSettings {
             mode: if self.mode == found.mode { self.mode } else { Mode::Enforce },
@@ -82,11 +85,12 @@ impl RuleSettings {
             own: union(self.own, &found.own),
             protected: union(self.protected, &found.protected),
             // A pin of the found files could lower a tier, and a bound tool says where rules have to look.
-            ground: self.ground,
+            ground: Ground { sensitive, ..self.ground },
             repo: self.repo,
             allow: self.allow,
             deny: self.deny,
             project: self.project,
+            memory: self.memory && found.memory,
             handed_out: self.handed_out,
             // The user's and the organization's alone: a project does not say who gets mail.
             mail: self.mail,

@@ -217,8 +217,10 @@ pub struct RuleSettings {
     pub allow: Vec<StandingAllow>,
     /// Standing denials.
     pub deny: Vec<StandingDeny>,
-    /// Id of the project: secrets and notes can be bound to it.
+    /// Id of the project: secrets can be bound to it.
     pub project: String,
+    /// Whether agents have a tool that reads a person's notes.
+    pub memory: bool,
     /// Names that the secrets gateway hands out.
     pub handed_out: Vec<String>,
     /// Who sends mail and whom it may reach; `None`: there is no mail.
@@ -275,6 +277,7 @@ impl RuleSettings {
             allow: Vec::new(),
             deny: Vec::new(),
             project: String::new(),
+            memory: true,
             handed_out: Vec::new(),
             mail: None,
             timeout_s: 300,

@@ -12,11 +12,13 @@ use countersign_core::call::ToolCall;
 use countersign_core::code::Code;
 use countersign_core::json::Json;
 use countersign_core::judge::Step;
+use countersign_core::judge::floor::is_listed;
 use countersign_core::ledger::CallOutcome;
 use countersign_core::mail::answer::End;
 use countersign_core::mail::rules::MailRules;
 use countersign_core::principal::Principal;
 use countersign_core::rpc::{self, Message};
+use countersign_core::rulebook::settings::RuleSettings;
 use countersign_core::{fetch, mail, notes};
 use countersign_gate::gate::{Answered, Decision, Given, Performed};
 use std::sync::Arc;
@@ -100,12 +102,23 @@ fn definition(name: &str, mail: Option<&MailRules>) -> Option<Json> {
     ]))
 }
 
-/// The tools of `there` as a principal's listing has them. A sub-agent has none.
-pub(super) fn tools(there: &[&'static str], principal: &Principal, mail: Option<&MailRules>) -> Vec<String> {
+/// The tools of `there` as a principal's listing has them, without those that configuration takes away. A sub-agent has
+/// none.
+pub(super) fn tools(
+    there: &[&'static str],
+    principal: &Principal,
+    settings: Option<&RuleSettings>,
+) -> Vec<String> {
     if principal.is_child() {
         return Vec::new();
     }
-    there.iter().filter_map(|name| definition(name, mail)).map(|tool| tool.canonical()).collect()
+    let shown = |name: &&&'static str| settings.is_none_or(|s| is_listed(name, principal, s));
+    there
+        .iter()
+        .filter(shown)
+        .filter_map(|name| definition(name, settings.and_then(|s| s.mail.as_ref())))
+        .map(|tool| tool.canonical())
+        .collect()
 }
 
 impl Door {
@@ -199,6 +212,8 @@ fn own_words(tool: &str, answered: &Answered) -> Option<String> {
 mod tests {
     use super::*;
     use countersign_core::principal::Client;
+    use countersign_core::rulebook::settings::{Denial, StandingDeny};
+    use countersign_core::time::Timestamp;
 
     /// VINV-19, MINV-22: a sub-agent's listing has none of them.
     #[test]
@@ -209,6 +224,30 @@ mod tests {
             agent_type: kind.map(str::to_owned),
         };
         let all = [fetch::TOOL, mail::TOOL, notes::TOOL];
+        assert_eq!(tools(&all, &agent(None), None).len(), 3);
+        assert!(tools(&all, &agent(Some("explorer")), None).is_empty());
+    }
+
+    /// MINV-24: what configuration switches off or refuses whole leaves the listing; a denial of its notes alone does not.
+    #[test]
+    fn what_is_switched_off_is_not_listed() {
+        let agent = Principal::Agent { client: Client::ClaudeCode, uid: 1, agent_type: None };
+        let listed = |change: &dyn Fn(&mut RuleSettings)| {
+            let mut settings = RuleSettings::defaults("/p", &[], None);
+            change(&mut settings);
+            tools(&[notes::TOOL, fetch::TOOL], &agent, Some(&settings)).concat().contains(notes::TOOL)
+        };
+        let deny = |kind: &str, value: &str, until: Option<Timestamp>| StandingDeny {
+            what: Denial::parse(kind, value).unwrap(),
+            principal: None,
+            until,
+        };
+        assert!(listed(&|_| ()));
+        assert!(!listed(&|s| s.memory = false));
+        assert!(!listed(&|s| s.deny.push(deny("tool", notes::TOOL, None))));
+        assert!(listed(&|s| s.deny.push(deny("memory", "*/*", None))));
+        // It may be over by the time of the call, and the call is judged.
+        assert!(listed(&|s| s.deny.push(deny("tool", notes::TOOL, Some(Timestamp(1))))));
         let rules = rules();
         assert_eq!(tools(&all, &agent(None), Some(&rules)).len(), 3);
         assert!(tools(&all, &agent(Some("explorer")), Some(&rules)).is_empty());

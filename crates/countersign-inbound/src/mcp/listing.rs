@@ -180,8 +180,8 @@ impl Door {
         }
         lists.extend(own::tools(|_| false));
         let book = self.parts.gate.rulebook();
-        let mail = book.as_ref().and_then(|book| book.settings().mail.as_ref());
-        lists.extend(acting::tools(&self.parts.acting, &self.principal(), mail));
+        let settings = book.as_ref().map(|book| book.settings());
+        lists.extend(acting::tools(&self.parts.acting, &self.principal(), settings));
         rpc_result(id, &format!("{{\"tools\":[{}]}}", lists.join(",")))
     }
 }

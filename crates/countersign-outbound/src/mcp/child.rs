@@ -56,8 +56,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program with pipes to its input and output; its standard error is ours.
-    pub(super) fn start(&self) -> std::io::Result<(Child, ChildStdin, ChildStdout)> {
+    /// Starts the program with pipes to its input and output; its standard error is ours. `opened` are secrets that it
+    /// finds in its environment beside everything else.
+    pub(super) fn start(
+        &self,
+        opened: &[(String, OsString)],
+    ) -> std::io::Result<(Child, ChildStdin, ChildStdout)> {
         let mut command = Command::new(&self.command);
         command
             .args(&self.args)
@@ -86,6 +90,7 @@ impl Program {
                 }
             }
         }
+        command.envs(opened.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn()?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(input), Some(output)) => Ok((child, input, output)),

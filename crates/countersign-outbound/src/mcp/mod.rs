@@ -1,12 +1,14 @@
 //! Servers that speak MCP on standard streams: the hand that performs their calls.
 //!
-//! `server` is one server with its open requests, `child` its process. A call is sent as the client's own message with
+//! `server` is one server with its open requests, `child` its process, `borrowed` the secrets that it is given. A call is sent as the client's own message with
 //! its arguments in canonical form, which are the bytes that were judged; everything else in it stays as it came. Where
 //! it stops: what may be sent is decided by the gate, what the client is told by the door.
 
+mod borrowed;
 mod child;
 mod server;
 
+pub use borrowed::{BorrowError, Borrowed};
 pub use child::{Environment, Program};
 pub use server::Spec;
 
@@ -47,9 +49,9 @@ impl Pool {
     }
 
     /// Starts one server.
-    pub fn start(&self, name: &str) -> std::io::Result<()> {
+    pub async fn start(&self, name: &str) -> std::io::Result<()> {
         match self.server(name) {
-            Some(server) => server.start(),
+            Some(server) => server.start().await,
             None => Err(std::io::Error::other("no such server")),
         }
     }

@@ -5,6 +5,7 @@
 //! no known end, and nothing is sent again. A progress token of the client is replaced like its id, so that a server
 //! can speak of its own running requests only.
 
+use super::borrowed::Borrowed;
 use super::child::{self, Line, Program};
 use countersign_core::cleanse::Raw;
 use countersign_core::ids::CallId;
@@ -34,12 +35,14 @@ const BREAKER_COOLDOWN: Duration = Duration::from_secs(30);
 const BREAKER_COOLDOWN_MAX: Duration = Duration::from_secs(300);
 
 /// What a server is and how it is spoken to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Spec {
     /// Its name.
     pub name: String,
     /// How it is started.
     pub program: Program,
+    /// Secrets that its registry entry gives it.
+    pub borrowed: Option<Arc<Borrowed>>,
     /// How long a request may take.
     pub timeout: Duration,
 }
@@ -177,8 +180,12 @@ impl Server {
     }
 
     /// Starts the process. It is given lines and listened to from now on.
-    pub(super) fn start(self: &Arc<Self>) -> std::io::Result<()> {
-        let (process, mut input, output) = self.spec.program.start()?;
+    pub(super) async fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        let opened = match &self.spec.borrowed {
+            Some(borrowed) => borrowed.open(&self.spec.name).await.map_err(std::io::Error::other)?,
+            None => Vec::new(),
+        };
+        let (process, mut input, output) = self.spec.program.start(&opened)?;
         let (lines, mut queue) = mpsc::unbounded_channel::<Given>();
         let unread = Arc::new(AtomicUsize::new(0));
         let nth = {
@@ -231,7 +238,7 @@ impl Server {
             (state.initialize.clone(), state.initialized.clone())
         };
         let failed = |why: String| Unready { why, retry_s: Some(RESTART_EVERY.as_secs()) };
-        self.start().map_err(|e| failed(format!("it cannot be started: {e}")))?;
+        self.start().await.map_err(|e| failed(format!("it cannot be started: {e}")))?;
         if let Some(initialize) = initialize {
             match tokio::time::timeout(OPENING, self.ask(&initialize, None)).await {
                 Ok(Ok(_)) => {}

@@ -7,7 +7,7 @@
 
 use super::fault::{Fail, Outcome};
 use super::tx::Tx;
-use super::{Inner, Link, approvals, change, keeper, open, verbs};
+use super::{Inner, Link, approvals, change, keeper, memory, open, verbs};
 use countersign_core::call::Session;
 use countersign_core::cleanse::Clean;
 use countersign_core::event::Draft;
@@ -16,7 +16,9 @@ use countersign_core::ledger::{Approval, Change, Decision, Outcome as Ended};
 use countersign_core::principal::Approver;
 use countersign_core::record::Sealed;
 use countersign_core::token::Token;
-use countersign_gate::seams::{Begun, CallRef, Committed, Gateway, PinChange, StoreError, VaultRows};
+use countersign_gate::seams::{
+    Begun, CallRef, Committed, Gateway, NoteChange, PinChange, Recall, Recalled, StoreError, VaultRows,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +43,8 @@ pub(super) enum Verb {
     SetVault(Option<String>, Box<VaultRows>, Draft),
     SecretUsed(String, String, u32),
     SecretEchoed(String, u32),
+    Recall(Recall),
+    Notes(NoteChange),
     AddToken(Box<Token>, Draft),
     RevokeToken(String, Draft),
     MailBegins(String, String),
@@ -57,6 +61,8 @@ pub(super) enum Answer {
     Task(Option<TaskId>),
     Approvals(Vec<Approval>),
     Sealed(Box<Sealed>),
+    Recalled(Recalled),
+    Noted(memory::Noted),
     Begun(Begun),
     Done,
 }
@@ -230,6 +236,8 @@ async fn perform(tx: &mut Tx<'_>, verb: &Verb) -> Outcome<Answer> {
             Answer::Flag(keeper::used(tx, name, principal, *per_minute).await?)
         }
         Verb::SecretEchoed(name, after) => Answer::Flag(keeper::echoed(tx, name, *after).await?),
+        Verb::Recall(what) => Answer::Recalled(memory::recall(tx, what).await?),
+        Verb::Notes(change) => Answer::Noted(memory::change(tx, change).await?),
         Verb::AddToken(token, record) => {
             keeper::add_token(tx, token, record).await?;
             Answer::Done

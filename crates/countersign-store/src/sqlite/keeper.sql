@@ -61,3 +61,37 @@ CREATE TABLE secret_quarantine (
     tenant TEXT NOT NULL DEFAULT 'default',
     at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A person's notes. Names that differ by case alone are one place.
+CREATE TABLE memory_stores (
+    id       INTEGER PRIMARY KEY,
+    tenant   TEXT NOT NULL DEFAULT 'default',
+    name     TEXT NOT NULL UNIQUE,
+    folded   TEXT NOT NULL UNIQUE,
+    archived INTEGER NOT NULL DEFAULT 0 CHECK (archived IN (0, 1))
+) STRICT;
+
+CREATE TABLE memory (
+    id     INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL DEFAULT 'default',
+    store  INTEGER NOT NULL REFERENCES memory_stores (id),
+    folded TEXT NOT NULL,
+    key    TEXT NOT NULL CHECK (length(key) <= 128),
+    set_at INTEGER NOT NULL,
+    value  BLOB NOT NULL CHECK (length(value) <= 1048576)
+) STRICT;
+
+CREATE UNIQUE INDEX memory_place ON memory (store, folded);
+CREATE INDEX memory_names ON memory (store, key);
+
+-- What agents read of them: a row a turn, and how long it ran.
+CREATE TABLE memory_turns (
+    id        INTEGER PRIMARY KEY,
+    tenant    TEXT NOT NULL DEFAULT 'default',
+    principal TEXT NOT NULL,
+    began_at  INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX memory_turns_of ON memory_turns (principal, id);

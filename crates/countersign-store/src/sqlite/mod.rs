@@ -2,7 +2,7 @@
 //!
 //! `open` makes and checks the files, `batch` shares commits, `tx` is one write transaction, `ledger` the one read,
 //! `change`, `approvals` and `verbs` what a transaction does, `keeper` the user's
-//! vault. Everything that is SQLite's own way stays in here.
+//! vault, `memory` the user's notes. Everything that is SQLite's own way stays in here.
 
 mod approvals;
 mod batch;
@@ -209,6 +209,7 @@ macro_rules! write {
 
 // Behind the macros that it uses.
 mod keeper;
+mod memory;
 
 impl SqliteStore {
     /// Opens the store, creating it the first time. Cheap when it exists: one look at the folder, the marker and the

@@ -59,7 +59,7 @@ impl Worker {
     }
 }
 
-fn tell(text: impl std::fmt::Display) {
+pub(crate) fn tell(text: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@ {text}").unwrap();
     out.flush().unwrap();
@@ -81,6 +81,8 @@ fn entry() {
             "hold" => hold(dir).await,
             "decide" => decide(dir, count).await,
             "full" => full(dir).await,
+            "recall" => super::notes::recalls(dir).await,
+            "rewrite" => super::notes::rewrites(dir).await,
             "vault" => vault(dir).await,
             "rotate" => rotate(dir).await,
             other => panic!("no such role: {other}"),

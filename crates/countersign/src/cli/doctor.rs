@@ -142,6 +142,21 @@ impl Doctor {
     }
 }
 
+/// Secrets that servers find in their environment.
+fn lent(project: &Project, report: &mut Report) {
+    // A file that does not load starts nothing, and `mcp` says why.
+    for entry in super::mcp::entries(project).unwrap_or_default().iter().filter(|e| e.enabled) {
+        for (variable, name) in entry.secrets() {
+            let detail = format!(
+                "the server `{}` finds the secret `{}` in its environment as {variable}: that shows the value to this server and to whatever it starts",
+                entry.name,
+                name.as_str()
+            );
+            report.info("secrets", detail);
+        }
+    }
+}
+
 /// Configuration, rules, pin, store, keys, halt.
 async fn own_side(cx: &Context, project: &Project, report: &mut Report) -> Option<Wired> {
     let verb = |v: &str| show::command(project.root_text(), v);
@@ -188,6 +203,7 @@ async fn own_side(cx: &Context, project: &Project, report: &mut Report) -> Optio
             format!("`{}` is pinned to {} because {}", pin.pattern, pin.tier.as_str(), pin.because),
         );
     }
+    lent(project, report);
     let accept = verb("trust accept project");
     match &wired.acceptance {
         Acceptance::Accepted => report.ok("accepted", "configuration and rules are what a person accepted"),

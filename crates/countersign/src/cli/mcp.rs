@@ -76,9 +76,9 @@ impl Mcp {
         };
         let names: Vec<String> = starts.iter().map(|s| s.name.clone()).collect();
         let folder = (!typed).then_some(wired.project.root.as_path());
-        let pool = wire::mcp_pool(starts, folder);
+        let pool = wire::mcp_pool(starts, folder, &wired, &cx.places, complain);
         for name in &names {
-            if let Err(e) = pool.start(name) {
+            if let Err(e) = pool.start(name).await {
                 if typed {
                     bail!(
                         "`{}` cannot be started: {e}",
@@ -178,8 +178,13 @@ impl Mcp {
         }
         let words: Vec<String> = self.command.iter().map(|w| w.to_string_lossy().into_owned()).collect();
         let launch = Json::object([("name", Json::str(&name)), ("typed", Json::strings(&words))]).canonical();
-        let start =
-            Start { name: name.clone(), command: self.command.clone(), env: None, timeout: TYPED_TIMEOUT };
+        let start = Start {
+            name: name.clone(),
+            command: self.command.clone(),
+            env: None,
+            secrets: BTreeMap::new(),
+            timeout: TYPED_TIMEOUT,
+        };
         let backend = Backend {
             launch: Launch { name, text: launch, typed: true },
             blocked_tools: Vec::new(),
@@ -337,13 +342,21 @@ pub fn start(entry: &Entry) -> anyhow::Result<Start> {
                 }
                 None => missing.push(name.clone()),
             },
+            // Opened when it is started, by whoever starts it.
+            Given::Secret(_) => {}
         }
     }
     if !missing.is_empty() {
         bail!("these variables are not set: {}", missing.join(", "));
     }
     let command = std::iter::once(&entry.command).chain(&entry.args).map(OsString::from).collect();
-    Ok(Start { name: entry.name.clone(), command, env: Some(env), timeout: entry.timeout })
+    Ok(Start {
+        name: entry.name.clone(),
+        command,
+        env: Some(env),
+        secrets: entry.secrets(),
+        timeout: entry.timeout,
+    })
 }
 
 /// Gateways that were killed: their running calls have no known end.

@@ -17,6 +17,7 @@ mod init;
 mod listen;
 mod log;
 mod mcp;
+mod memory;
 mod mode;
 mod pending;
 mod policy;
@@ -129,6 +130,11 @@ pub enum Command {
         after_help = "Example:\n  countersign vault set github_token --host api.github.com\n  countersign vault list"
     )]
     Vault(vault::VaultCommand),
+    #[command(
+        subcommand,
+        after_help = "Example:\n  countersign memory set work plan --from-file plan.md\n  countersign memory list work"
+    )]
+    Memory(memory::MemoryCommand),
     #[command(subcommand, after_help = "Example:\n  countersign token list")]
     Token(token::TokenCommand),
     Serve(serve::Serve),
@@ -181,6 +187,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Config(c) => c.run(&cx).await,
         Command::Policy(c) => c.run(&cx).await,
         Command::Vault(c) => c.run(&cx).await,
+        Command::Memory(c) => c.run(&cx).await,
         Command::Token(c) => c.run(&cx).await,
         Command::Serve(c) => c.run(&cx).await,
         Command::Mcp(c) => c.run(&cx).await,

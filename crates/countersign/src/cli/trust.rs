@@ -66,7 +66,9 @@ impl Trust {
                 Ok(exit::OK)
             }
             Trust::Accept { name, reason, yes } if name == "project" => accept(cx, &wired, reason, yes).await,
-            Trust::Accept { name, reason, yes } => servers::accept(&wired, &name, reason, yes).await,
+            Trust::Accept { name, reason, yes } => {
+                servers::accept(&wired, &cx.places, &name, reason, yes).await
+            }
         }
     }
 }

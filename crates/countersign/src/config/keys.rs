@@ -180,6 +180,18 @@ pub const KEYS: &[Key] = &[
         "",
         "certificates trusted beside the well-known ones, for http_fetch and mail",
     ),
+    key(
+        "memory.enabled",
+        Kind::Bool,
+        "true",
+        "the tool that reads a person's notes; false in any layer counts",
+    ),
+    key(
+        "memory.sensitive",
+        Kind::Texts,
+        "[]",
+        "stores of notes whose previews are asked about too; lists of all layers add up",
+    ),
     user("mail.owner", Kind::Text, "", "the owner's address; unset: there is no mail"),
     user("mail.agent_name", Kind::Text, "", "name that mail is sent under"),
     user("mail.domain", Kind::Text, "", "domain that mail is sent from"),

@@ -147,9 +147,12 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
                 ("approvals.max_scope", Said::Text(new), Some(Said::Text(old))) => {
                     Scope::width(new) < Scope::width(old)
                 }
+                ("memory.enabled", Said::Bool(new), Some(Said::Bool(old))) => *old && !*new,
                 _ => true,
             };
-            if let ("paths.blocked" | "paths.protected", Said::List(paths)) = (*name, value) {
+            if let ("paths.blocked" | "paths.protected" | "memory.sensitive", Said::List(paths)) =
+                (*name, value)
+            {
                 lists.entry(name).or_default().extend(paths.iter().cloned());
             }
             if tighter {
@@ -227,6 +230,8 @@ fn mean(layers: &[(LayerName, String, File)], places: &Places, project: &Project
     rules.protected = protected(&kept, project.root_text(), home);
     rules.ground.tiers = layers.iter().flat_map(|(_, _, file)| file.tiers.iter().cloned()).collect();
     rules.ground.tools = layers.iter().flat_map(|(_, _, file)| file.tools.iter().cloned()).collect();
+    rules.ground.sensitive = lists.get("memory.sensitive").cloned().unwrap_or_default();
+    rules.memory = !matches!(values.get("memory.enabled"), Some(Said::Bool(false)));
     rules.disabled = list("rules.disable");
     rules.scope_match =
         if text("rules.scope_match") == Some("any") { ScopeMatch::Any } else { ScopeMatch::All };
@@ -387,6 +392,17 @@ mod tests {
         let origin = &s.origins["approvals.timeout_s"];
         assert_eq!((origin.layer, origin.line), (LayerName::Project, Some(4)));
         assert_eq!(s.origins["gate.max_autonomy_level"].layer, LayerName::Organization);
+    }
+
+    /// MINV-24: whoever switches the notes off, nobody below switches them on.
+    #[test]
+    fn notes_are_only_ever_closed() {
+        let s = settings("", "memory.sensitive = [\"diary\"]", "version = 1\nmemory.sensitive = [\"work\"]");
+        assert_eq!((s.rules.memory, s.rules.ground.sensitive), (true, vec!["diary".into(), "work".into()]));
+        let s =
+            settings("memory.enabled = false", "memory.enabled = true", "version = 1\nmemory.enabled = true");
+        assert!(!s.rules.memory);
+        assert!(!settings("", "", "version = 1\nmemory.enabled = false").rules.memory);
     }
 
     #[test]

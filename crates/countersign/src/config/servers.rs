@@ -5,6 +5,7 @@ use super::said::Problem;
 use countersign_core::call::{FromServer, Role};
 use countersign_core::facts::tools::Tier;
 use countersign_core::json::Json;
+use countersign_core::secret::SecretRef;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub enum Given {
     Plain(String),
     /// A variable of the gateway's environment.
     FromEnv(String),
+    /// A secret of the user's vault, opened when the server is started.
+    Secret(SecretRef),
 }
 
 /// One server.
@@ -49,12 +52,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Secrets that it finds in its environment, by the name of the variable.
+    pub fn secrets(&self) -> BTreeMap<String, SecretRef> {
+        let secret = |(key, value): (&String, &Given)| match value {
+            Given::Secret(name) => Some((key.clone(), name.clone())),
+            Given::Plain(_) | Given::FromEnv(_) => None,
+        };
+        self.env.iter().filter_map(secret).collect()
+    }
+
     /// How it is started, canonical: what a person accepts. Values of the environment are left out, so that a changed
     /// secret is no drift; their names are not.
     pub fn launch(&self) -> String {
         let env = self.env.iter().map(|(key, value)| match value {
             Given::Plain(_) => (key.clone(), Json::str("")),
             Given::FromEnv(name) => (key.clone(), Json::object([("from_env", Json::str(name))])),
+            Given::Secret(name) => (key.clone(), Json::object([("secret", Json::str(name.as_str()))])),
         });
         let tiers = self.tiers.iter().map(|(tool, tier)| (tool.clone(), Json::str(tier.as_str())));
         let roles = self.roles.iter().map(|(tool, roles)| {
@@ -281,7 +294,7 @@ impl Reader<'_> {
     fn plain(&mut self, text: &str, key: &str, span: Span) -> Option<String> {
         if text.contains("${") {
             let what = format!("`servers.{key}` holds `${{`, and nothing is expanded here");
-            self.bad(span, what, "in env write { from_env = \"NAME\" }; elsewhere write the value itself");
+            self.bad(span, what, "in env write { from_env = \"NAME\" } or { secret = \"name\" }; elsewhere write the value itself");
             return None;
         }
         Some(text.to_owned())
@@ -304,7 +317,8 @@ impl Reader<'_> {
     }
 
     fn env(&mut self, table: &dyn TableLike, at: &Span) -> BTreeMap<String, Given> {
-        const FORMS: &str = "write NAME = \"value\" or NAME = { from_env = \"NAME\" }";
+        const FORMS: &str =
+            "write NAME = \"value\", NAME = { from_env = \"NAME\" } or NAME = { secret = \"name\" }";
         let mut out = BTreeMap::new();
         for (key, item, span) in self.table(table, "env", at) {
             let named = |name: &str| {
@@ -329,10 +343,16 @@ impl Reader<'_> {
                 Some((kind, Some(name))) if kind == "from_env" && named(&name) => {
                     out.insert(key, Given::FromEnv(name));
                 }
-                Some((kind, _)) if kind == "secret" => {
-                    let what = format!("`servers.env.{key}` names a secret, and this version has no vault");
-                    self.bad(span, what, "use { from_env = \"NAME\" } until there is one");
-                }
+                Some((kind, Some(name))) if kind == "secret" => match SecretRef::parse(&name) {
+                    Some(name) => {
+                        out.insert(key, Given::Secret(name));
+                    }
+                    None => {
+                        let what =
+                            format!("`servers.env.{key}` names {name:?}, which is no name of a secret");
+                        self.bad(span, what, "use letters, digits, `.`, `_` and `-`, as in `vault list`");
+                    }
+                },
                 _ => self.bad(span, format!("`servers.env.{key}` has none of the known forms"), FORMS),
             }
         }
@@ -414,7 +434,7 @@ mod tests {
 name = "fs"
 command = "mcp-fs"
 args = ["/srv"]
-env = { A = "1", B = { from_env = "C" } }
+env = { A = "1", B = { from_env = "C" }, T = { secret = "k" } }
 tiers = { write_file = "destructive" }
 arg_roles.put.where = "path"
 blocked_tools = ["move_*"]
@@ -428,6 +448,7 @@ sampling = "ask"
         let fs = &all[0];
         assert_eq!((fs.name.as_str(), fs.enabled, fs.timeout), ("fs", true, Duration::from_millis(100)));
         assert_eq!(fs.env["B"], Given::FromEnv("C".into()));
+        assert_eq!(fs.secrets()["T"].as_str(), "k");
         assert_eq!(fs.roles["put"], [("where".to_owned(), Role::Path)]);
         assert_eq!(
             (fs.sampling, fs.elicitation, fs.roots),
@@ -446,6 +467,7 @@ sampling = "ask"
             ("mcp-fs", "other"),
             ("move_*", "x"),
             ("\"C\"", "\"E\""),
+            ("\"k\"", "\"other\""),
         ] {
             assert_ne!(launch(GOOD), launch(&GOOD.replace(from, to)), "{to}");
         }
@@ -458,7 +480,7 @@ sampling = "ask"
 name = "Fs"
 command = "x ${HOME}"
 args = "a"
-env = { A = "${B}", "1C" = "x", D = { secret = "s" } }
+env = { A = "${B}", "1C" = "x", D = { secret = "a b" } }
 timeout_ms = 5
 colour = "red"
 url = "x"
@@ -473,7 +495,7 @@ name = "b"
             "`servers.args` is no list",
             "`servers.env.A` holds `${`",
             "`servers.env.1C` is no name",
-            "`servers.env.D` names a secret",
+            "`servers.env.D` names \"a b\", which is no name",
             "servers.toml:7:14: `servers.timeout_ms` is out of bounds",
             "servers.toml:8:1: unknown key `servers.colour`",
             "servers.toml:9:1: `servers.url` is not known",

@@ -5,6 +5,7 @@
 
 use super::{difference, refused};
 use crate::cli::{complain, exit, mcp, need_person, say};
+use crate::places::Places;
 use crate::rules::Acceptance;
 use crate::wire::{self, Wired};
 use anyhow::Context as _;
@@ -125,6 +126,7 @@ pub(super) async fn known(wired: &Wired) -> anyhow::Result<Vec<Known>> {
 /// A person accepts a server.
 pub(super) async fn accept(
     wired: &Wired,
+    places: &Places,
     name: &str,
     reason: Option<String>,
     yes: bool,
@@ -178,7 +180,7 @@ pub(super) async fn accept(
             return Ok(code);
         }
     }
-    let tools = match list(wired, &entry).await {
+    let tools = match list(wired, places, &entry).await {
         Ok(tools) => tools,
         Err(e) => {
             complain(&format!("Nothing was accepted: {e:#}"));
@@ -248,11 +250,15 @@ fn pretty(text: &str) -> String {
 }
 
 /// Starts a server, opens it and asks what it lists; it ends again.
-async fn list(wired: &Wired, entry: &crate::config::servers::Entry) -> anyhow::Result<Vec<Listed>> {
+async fn list(
+    wired: &Wired,
+    places: &Places,
+    entry: &crate::config::servers::Entry,
+) -> anyhow::Result<Vec<Listed>> {
     let start = mcp::start(entry)?;
     let name = entry.name.as_str();
-    let pool = wire::mcp_pool(vec![start], Some(&wired.project.root));
-    pool.start(name).with_context(|| format!("`{}` cannot be started", entry.command))?;
+    let pool = wire::mcp_pool(vec![start], Some(&wired.project.root), wired, places, complain);
+    pool.start(name).await.with_context(|| format!("`{}` cannot be started", entry.command))?;
     // What it says by itself is for nobody here, and it is not read any further while that waits.
     let hearing = {
         let pool = pool.clone();

@@ -1,6 +1,14 @@
-//! The tool `memory_recall`: what a call of it asks for, and what may be a store and a note (memory.md 3, 5).
+//! The tool `memory_recall`: what a call of it asks for, what may be a store and a note, and what an agent is shown of
+//! them (memory.md 3, 5 to 7).
 //!
-//! Notes are a person's; the tool reads them and nothing else. Where it stops: keeping them is the store's.
+//! Notes are a person's; the tool reads them and nothing else. `named` says what names may be created, `shown` makes of a
+//! note the text that an agent reads. Where it stops: keeping notes and counting what was read is the store's.
+
+mod named;
+mod shown;
+
+pub use named::{ARCHIVED, StoreFault, check_store, fold};
+pub use shown::{Bits, MAX_NAMES, entries, stores, strip, wrap};
 
 use crate::code::Code;
 use crate::fetch::{Fault, fault};
@@ -9,6 +17,25 @@ use crate::names;
 
 /// The tool's name.
 pub const TOOL: &str = "memory_recall";
+
+/// Longest note, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1_048_576;
+/// Most bytes of a note's beginning, as they are shown.
+pub const PREVIEW_BYTES: usize = 2_048;
+/// Most bytes of a whole note, as they are shown.
+pub const WHOLE_BYTES: usize = 51_200;
+/// More is read than is shown by so many bytes, so that it is known whether there is more, and no character is half.
+pub const BEYOND_BYTES: usize = 16;
+/// Most bytes of notes that a principal reads in one turn.
+pub const TURN_BYTES: u64 = 102_400;
+/// A turn ends when nothing was read for so long, in milliseconds.
+pub const TURN_PAUSE_MS: i64 = 60_000;
+/// A turn is no longer than this, and neither is the time in which a principal reads [`WINDOW_BYTES`], in milliseconds.
+pub const WINDOW_MS: i64 = 600_000;
+/// Most bytes of notes that a principal reads in [`WINDOW_MS`], however many turns that are.
+pub const WINDOW_BYTES: u64 = 3 * TURN_BYTES;
+/// Turns that are kept of a principal.
+pub const KEPT_TURNS: i64 = 64;
 
 /// What a call asks of the notes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +55,8 @@ pub enum Ask {
         key: String,
         /// More than its beginning.
         whole: bool,
+        /// Its beginning alone is asked about as well: the store is named in `memory.sensitive`.
+        sensitive: bool,
     },
 }
 
@@ -75,18 +104,37 @@ impl Ask {
             ("fetch", Some(key)) => {
                 names::check(key).map_err(|e| fault(Code::InvalidKey, format!("`key` {e}")))?;
                 let whole = args.get("preview_only").and_then(Json::as_bool) == Some(false);
-                Ok(Ask::Fetch { store, key: key.to_owned(), whole })
+                Ok(Ask::Fetch { store, key: key.to_owned(), whole, sensitive: false })
             }
             _ => Ok(Ask::Entries { store }),
         }
+    }
+
+    /// The ask as configuration sees it: `sensitive` are the stores whose previews are asked about. Names that differ by
+    /// case alone cannot both be there, so either means the store.
+    pub fn among(mut self, sensitive_stores: &[String]) -> Ask {
+        if let Ask::Fetch { store, sensitive, .. } = &mut self {
+            let folded = fold(store);
+            *sensitive = sensitive_stores.iter().any(|name| fold(name) == folded);
+        }
+        self
     }
 
     /// The action in policy.
     pub fn action(&self) -> &'static str {
         match self {
             Ask::Stores | Ask::Entries { .. } => "memory_list",
-            Ask::Fetch { whole: false, .. } => "memory_preview",
-            Ask::Fetch { whole: true, .. } => "memory_fetch",
+            Ask::Fetch { whole: false, sensitive: false, .. } => "memory_preview",
+            Ask::Fetch { .. } => "memory_fetch",
+        }
+    }
+
+    /// The action as the tool's arguments name it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Ask::Stores => "list_stores",
+            Ask::Entries { .. } => "list_entries",
+            Ask::Fetch { .. } => "fetch",
         }
     }
 
@@ -99,10 +147,12 @@ impl Ask {
         }
     }
 
-    /// `<store>/<key>`: what a grant for a whole note names.
+    /// `<store>/<key>`: what a grant for a whole note names, or for the beginning of one that is sensitive.
     pub fn grant(&self) -> Option<String> {
         match self {
-            Ask::Fetch { store, key, whole: true } => Some(format!("{store}/{key}")),
+            Ask::Fetch { store, key, .. } if self.action() == "memory_fetch" => {
+                Some(format!("{store}/{key}"))
+            }
             _ => None,
         }
     }
@@ -128,7 +178,7 @@ mod tests {
     #[test]
     fn arguments_are_strict() {
         assert_eq!(read(r#"{"action":"list_stores"}"#), Ok(Ask::Stores));
-        let fetch = |whole| Ok(Ask::Fetch { store: "s t".into(), key: "k".into(), whole });
+        let fetch = |whole| Ok(Ask::Fetch { store: "s t".into(), key: "k".into(), whole, sensitive: false });
         assert_eq!(read(r#"{"action":"fetch","store":"s t","key":"k"}"#), fetch(false));
         assert_eq!(read(r#"{"action":"fetch","store":"s t","key":"k","preview_only":true}"#), fetch(false));
         assert_eq!(read(r#"{"action":"fetch","store":"s t","key":"k","preview_only":false}"#), fetch(true));
