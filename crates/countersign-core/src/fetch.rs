@@ -6,6 +6,7 @@
 
 use crate::code::Code;
 use crate::json::Json;
+use crate::oauth;
 use crate::secret::SecretRef;
 use crate::vault::binding::{Authority, Method, Placement, is_forbidden_header};
 use url::Url;
@@ -87,6 +88,10 @@ impl Request {
         let secret = SecretRef::parse(secret).ok_or_else(|| {
             fault(Code::InvalidKey, "`secret` is no name of a secret: letters, digits, `.`, `_` and `-`")
         })?;
+        // Whatever it was bound to since: there is more in it than a header may carry.
+        if oauth::is_record(&secret) {
+            return Err(fault(Code::PlacementRefused, "`secret` names the record of an OAuth token"));
+        }
         let url = address(needed("url")?)?;
         let authority = Authority::of(&url).ok_or_else(|| fault(Code::NonHttpsUrl, "`url` has no host"))?;
         let method = match text("method") {

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod mail;
 pub mod names;
 pub mod notes;
+pub mod oauth;
 pub mod principal;
 pub mod record;
 pub mod rpc;

@@ -301,6 +301,8 @@ fn placed<'a>(placement: &'a Placement, opened: &Opened) -> Result<(&'a str, Sec
                 [b"Basic ", symbols.as_slice()].concat()
             }
             Placement::ApiKey | Placement::Custom(_) => value.clone(),
+            // Never asked for, and the whole record is nobody's.
+            Placement::OAuth => return None,
         })
     });
     Ok((placement.header(), Secret::new(value.ok_or(Code::SecretNotHeaderSafe)?)))

@@ -287,6 +287,25 @@ async fn a_secret_goes_where_it_is_bound_and_does_not_come_back() {
         assert!(log.contains(part), "{part} in {log}");
     }
     assert_clean("log", &log);
+    // VINV-22: the log knows that there was an answer, and nothing of it.
+    for part in ["\"ok\":true", "ok\\\":true", "x-rate", "Fine"] {
+        assert!(!log.contains(part), "{part} in {log}");
+    }
+}
+
+/// VINV-18: what other tools would fill in stays as it was written.
+#[tokio::test]
+async fn places_for_secrets_are_text() {
+    let mut world = World::new().await;
+    let at = world.authority();
+    world.grant(&at);
+    world.server.next(Script::answer("200 OK", &[], b"ok"));
+    let body = "${vault:k} {{k}} $k %k% {secret:k}";
+    let url = world.url("/?q=${vault:k}");
+    world.text(&[("url", &url), ("method", "POST"), ("body", body), ("reason", "${vault:k}")]).await;
+    let sent = String::from_utf8(world.server.requests().remove(0)).unwrap();
+    assert!(sent.ends_with(body) && sent.starts_with("POST /?q=${vault:k} HTTP"), "{sent}");
+    assert_eq!(sent.matches(VALUE).count(), 1, "in its header alone: {sent}");
 }
 
 #[tokio::test]
@@ -831,4 +850,56 @@ async fn overhead() {
             whole.as_secs_f64() / direct.as_secs_f64()
         );
     }
+}
+
+/// INV-84: a token lies in the vault as a whole, sealed, and comes out as a whole; no call of an agent's sends it anywhere,
+/// whatever somebody bound it to.
+#[tokio::test]
+async fn a_stored_token_is_sealed_and_no_header() {
+    use countersign_core::oauth::{Provider, Token};
+    use countersign_core::time::Timestamp;
+    use countersign_gate::seams::{Authority, SecretSource as _};
+    let mut world = World::new().await;
+    let text = |t: &str| Secret::new(t.to_owned());
+    let token = Token {
+        provider: Provider::Linear,
+        access_token: text("c4n4ry-access"),
+        refresh_token: text("c4n4ry-refresh"),
+        expires_at: Timestamp(2_000_000_000_000),
+        scope: "read".into(),
+        client_id: "c".into(),
+        client_secret: text("c4n4ry-client"),
+        workspace_id: "ws-1".into(),
+        workspace_slug: "acme".into(),
+        installed_at: Timestamp(1),
+        updated_at: Timestamp(1),
+        installed_by: "u".into(),
+        webhook_signing_secret: None,
+    };
+    let (record, value, binding) = token.record().unwrap();
+    world.vault.set(&record, &value, Some(&binding), false).await.unwrap();
+    let opened = world.vault.open(&record, Authority::Lease("linear")).await.unwrap();
+    let back = Token::read(&record, &opened.value).unwrap();
+    assert!(back.refresh_token.with(|t| t == "c4n4ry-refresh"));
+    // A value that is none is found out when it is read.
+    world.vault.set(&record, &secret("{\"access_token\":\"a\"}"), None, true).await.unwrap();
+    let broken = world.vault.open(&record, Authority::Lease("linear")).await.unwrap();
+    assert!(Token::read(&record, &broken.value).err().unwrap().to_string().contains("refresh_token"));
+    world.vault.set(&record, &value, None, true).await.unwrap();
+    // Somebody binds it to a host of a test, and grants it: the name alone is enough to refuse it.
+    world.vault.bind(&record, &world.binding()).await.unwrap();
+    let at = world.authority();
+    let scope = Scope::parse(&format!("secret:{}@{at}#read", record.as_str())).unwrap();
+    world.settings.allow.push(StandingAllow { scope, principal: None, until: None });
+    let url = world.url("/");
+    let args = [("url", url.as_str()), ("secret", record.as_str()), ("reason", "a test")];
+    let (gate, hand) = world.gate();
+    let mut call = world.call_by(agent(None), &[("url", &url)]).parts().clone();
+    call.args = Json::object(args.into_iter().map(|(k, v)| (k, Json::str(v))));
+    let call = ToolCall::new(call).unwrap();
+    let patience = Patience { hold_s: Some(0), ..Patience::default() };
+    let (answered, performed) = gate.call(&call, patience, &Silent, &hand).await;
+    assert!(format!("{:?}", answered.decision).contains("PlacementRefused"), "{answered:?}");
+    assert!(performed.is_none());
+    assert_eq!(world.server.connections(), 0);
 }

@@ -304,7 +304,8 @@ async fn sub_agents_have_no_notes() {
 #[tokio::test]
 async fn switches_stop_the_next_call_and_what_waits() {
     let by = Approver::of(&Principal::Human { name: "ana".into() }, Assurance::Cli).unwrap();
-    let switches: [(&str, &dyn Fn(&mut World), Code); 4] = [
+    type Switch<'a> = (&'a str, &'a dyn Fn(&mut World), Code);
+    let switches: [Switch<'_>; 4] = [
         ("off", &|w| w.settings.memory = false, Code::UnknownTool),
         ("tool", &|w| w.deny("tool", "memory_recall"), Code::Hard),
         ("all", &|w| w.deny("memory", "*/*"), Code::Hard),
@@ -412,8 +413,8 @@ async fn large_notes_are_cut() {
     world.allow("memory", "work/big");
     let content = |note: &Json| {
         let value = note.text("value").unwrap().to_owned();
-        let start = value.find(">\n").unwrap() + 2;
-        value[start..value.find("\n</user_local_memory>").unwrap()].to_owned()
+        let (_, rest) = value.split_once(">\n").unwrap();
+        rest.split_once("\n</user_local_memory>").unwrap().0.to_owned()
     };
     for (args, most) in [
         (r#"{"action":"fetch","store":"work","key":"big"}"#, 2_048),

@@ -279,7 +279,11 @@ fn local_part(name: &str) -> String {
     for c in name.to_lowercase().chars() {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
-            c if !out.ends_with('-') && (matches!(c, '-' | '_' | '.') || c.is_whitespace()) => out.push('-'),
+            // A run of what separates words is one dash.
+            c if matches!(c, '-' | '_' | '.') || c.is_whitespace() => {
+                out.truncate(out.trim_end_matches('-').len());
+                out.push('-');
+            }
             _ => {}
         }
     }

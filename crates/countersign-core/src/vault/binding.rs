@@ -177,6 +177,8 @@ pub enum Placement {
     ApiKey,
     /// A header of its own.
     Custom(String),
+    /// The record of an OAuth token, of which a hand of ours takes what it needs. No argument of a tool names it.
+    OAuth,
 }
 
 /// Headers that mean something to whoever carries a request; `X-Forwarded-…`, `Proxy-…` and `Sec-…` beside.
@@ -235,6 +237,7 @@ impl Placement {
     pub fn parse(text: &str) -> Option<Placement> {
         let placement = match text.split_once(':') {
             Some((scheme, header)) => Placement::of(scheme, Some(header)).filter(|_| scheme == "custom"),
+            None if text == "oauth" => Some(Placement::OAuth),
             None => Placement::of(text, None),
         };
         placement.filter(|p| !is_forbidden_header(p.header()))
@@ -247,13 +250,14 @@ impl Placement {
             Placement::Basic => "basic",
             Placement::ApiKey => "header_x_api_key",
             Placement::Custom(_) => "custom",
+            Placement::OAuth => "oauth",
         }
     }
 
     /// The header, lower case.
     pub fn header(&self) -> &str {
         match self {
-            Placement::Bearer | Placement::Basic => "authorization",
+            Placement::Bearer | Placement::Basic | Placement::OAuth => "authorization",
             Placement::ApiKey => "x-api-key",
             Placement::Custom(name) => name,
         }

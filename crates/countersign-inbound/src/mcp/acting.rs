@@ -224,8 +224,9 @@ mod tests {
             agent_type: kind.map(str::to_owned),
         };
         let all = [fetch::TOOL, mail::TOOL, notes::TOOL];
-        assert_eq!(tools(&all, &agent(None), None).len(), 3);
-        assert!(tools(&all, &agent(Some("explorer")), None).is_empty());
+        let settings = mailing();
+        assert_eq!(tools(&all, &agent(None), Some(&settings)).len(), 3);
+        assert!(tools(&all, &agent(Some("explorer")), Some(&settings)).is_empty());
     }
 
     /// MINV-24: what configuration switches off or refuses whole leaves the listing; a denial of its notes alone does not.
@@ -248,12 +249,10 @@ mod tests {
         assert!(listed(&|s| s.deny.push(deny("memory", "*/*", None))));
         // It may be over by the time of the call, and the call is judged.
         assert!(listed(&|s| s.deny.push(deny("tool", notes::TOOL, Some(Timestamp(1))))));
-        let rules = rules();
-        assert_eq!(tools(&all, &agent(None), Some(&rules)).len(), 3);
-        assert!(tools(&all, &agent(Some("explorer")), Some(&rules)).is_empty());
     }
 
-    fn rules() -> MailRules {
+    /// Settings with mail set up.
+    fn mailing() -> RuleSettings {
         let text = |t: &str| Some(t.to_owned());
         let said = mail::rules::Said {
             owner: text("ana@example.org"),
@@ -261,7 +260,9 @@ mod tests {
             domain: text("agents.example.org"),
             ..Default::default()
         };
-        MailRules::of(&said).unwrap().unwrap()
+        let mut settings = RuleSettings::defaults("/p", &[], None);
+        settings.mail = MailRules::of(&said).unwrap();
+        settings
     }
 
     /// EINV-1, EINV-15: the listing has mail only where it is set up, and says who sends it; no argument does.
@@ -269,7 +270,7 @@ mod tests {
     fn mail_is_listed_where_it_is_set_up() {
         let agent = Principal::Agent { client: Client::ClaudeCode, uid: 1, agent_type: None };
         assert!(tools(&[mail::TOOL], &agent, None).is_empty());
-        let listed = tools(&[mail::TOOL], &agent, Some(&rules())).remove(0);
+        let listed = tools(&[mail::TOOL], &agent, Some(&mailing())).remove(0);
         assert!(listed.contains("cody@agents.example.org") && listed.contains("At most 50 mails a day"));
         assert!(
             listed.contains("\"additionalProperties\":false") && !listed.contains("\"from\""),

@@ -7,6 +7,7 @@
 use countersign_core::cleanse::{Known, Lately, clean_line};
 use countersign_core::code::Code;
 use countersign_core::event::{Draft, Event, text, word};
+use countersign_core::oauth::is_record;
 use countersign_core::secret::SecretRef;
 use countersign_gate::seams::{Authority, Keeper, SecretSource, Store};
 use std::collections::BTreeMap;
@@ -66,6 +67,9 @@ impl Borrowed {
                 let (name, variable) = of();
                 BorrowError::NotBound(name, variable, why)
             };
+            if is_record(name) {
+                return Err(refused("is the record of an OAuth token, which is for no environment"));
+            }
             let view = self.keeper.secret(name).await.map_err(|e| closed(e.code()))?;
             if view.quarantined {
                 return Err(refused("is in quarantine, since answers held it"));
