@@ -460,10 +460,11 @@ impl Gate {
     /// there is no fourth reason to open one (DECISIONS row 83). This is the one way on which a value leaves uncleansed;
     /// the judge has it for nodes alone.
     pub async fn read_secret(&self, call: &ToolCall, secrets: &dyn SecretSource) -> Result<Opened, Code> {
-        let name = match (&call.parts().principal, secrets_gateway::read(call.args())) {
-            (Principal::Node { .. }, Ok(name)) if call.tool() == secrets_gateway::TOOL => name,
-            _ => return Err(Code::Internal),
-        };
+        if call.tool() != secrets_gateway::TOOL || !matches!(call.parts().principal, Principal::Node { .. }) {
+            return Err(Code::Internal);
+        }
+        // What is no name is judged and recorded all the same; nothing can be opened by it.
+        let name = secrets_gateway::read(call.args());
         let patience = Patience { hold_s: Some(0), ..Patience::default() };
         let by = Asking { patience, agent: None, caller: &Silent, hand: None };
         let (answered, permit) = self.walk(call, &by).await;
@@ -474,6 +475,7 @@ impl Gate {
                 Decision::Allowed { .. } | Decision::Pending { .. } => Code::ApprovalRequired,
             });
         };
+        let Ok(name) = name else { return Err(Code::SecretNotFound) };
         let opened = match permit.spend(call, self.clock.elapsed()) {
             Ok(spent) => secrets.open(&name, Authority::Call(&spent)).await,
             Err(code) => Err(code),
@@ -499,6 +501,7 @@ impl Gate {
             Event::SecretUsed,
             [
                 ("name", text(&clean_line(name.as_str(), 128))),
+                ("authority", word("secrets_gateway")),
                 ("rotation_id", opened.as_ref().ok().and_then(|o| word(&o.rotation_id))),
                 ("result", word(code.map_or("ok", Code::as_str))),
             ],

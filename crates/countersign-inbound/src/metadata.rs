@@ -209,9 +209,6 @@ impl Metadata {
     /// Who asks, found out before it is looked what for.
     async fn token(&self, asked: &Asked, capability: &str) -> Result<Token, Told> {
         let now = self.clock.elapsed();
-        if let Some(seconds) = locked(&self.failed).full(&asked.source, 1, MAX_FAILED, now) {
-            return Err(Told::fixed(429, "too many requests\n").with("retry-after", seconds.to_string()));
-        }
         let shown = asked.header("authorization").and_then(|value| value.strip_prefix(b"Bearer "));
         let (at, all) = match self.keeper.tokens().await {
             Ok(all) => all,
@@ -221,8 +218,14 @@ impl Metadata {
         let found = find(&all, shown.unwrap_or_default(), at).filter(|token| token.may(capability));
         match found {
             Some(token) => Ok(token.clone()),
+            // Only who fails is slowed: others come from the same address.
             None => {
-                locked(&self.failed).add(&asked.source, 1, now);
+                let mut failed = locked(&self.failed);
+                if let Some(seconds) = failed.full(&asked.source, 1, MAX_FAILED, now) {
+                    let told = Told::fixed(429, "too many requests\n");
+                    return Err(told.with("retry-after", seconds.to_string()));
+                }
+                failed.add(&asked.source, 1, now);
                 Err(Told { headers: vec![("cache-control", "no-store".to_owned())], ..Told::fixed(401, "") })
             }
         }

@@ -29,6 +29,8 @@ use tokio::sync::Notify;
 /// How often a service may say that it does not take a secret before it is not sent any more, and for how long.
 const MAX_REFUSALS: u32 = 5;
 const REFUSED_FOR: Duration = Duration::from_secs(300);
+/// Most sets of forms that are kept; the oldest go.
+const MOST_FORMS: usize = 32;
 
 /// Headers whose values go whole, whatever they hold.
 const HIDDEN: [&str; 12] = [
@@ -73,7 +75,14 @@ pub struct Fetch {
     told: Mutex<HashMap<CallId, Vec<Draft>>>,
     /// Answers in a row that did not take a secret, and since when.
     refusals: Mutex<HashMap<String, (u32, Duration)>>,
+    /// The forms of what was used last. Making them costs more than a request may cost each time.
+    forms: Mutex<Vec<(FormsOf, Arc<Known>)>>,
+    /// When this process put a secret into quarantine.
+    quarantined: Mutex<HashMap<String, Duration>>,
 }
+
+/// All that the forms of a secret are made from, without its value: name, version, placement, user, how many old values.
+type FormsOf = (String, String, Placement, Option<String>, usize);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,6 +128,8 @@ impl Fetch {
             running: Mutex::default(),
             told: Mutex::default(),
             refusals: Mutex::default(),
+            forms: Mutex::default(),
+            quarantined: Mutex::default(),
         }
     }
 
@@ -144,16 +155,17 @@ impl Fetch {
         let unready = |_| Stop::from(Code::StoreUnavailable);
         fits(request, opened, &self.settings.project, opened.opened_at)?;
         let (header, value) = placed(&request.placement, opened)?;
-        let known = self.forms(&request.placement, opened)?;
-        self.lately.note(&known);
+        // What is refused costs nothing: limits come before the work.
+        if self.is_refused(request.secret.as_str()) {
+            return Err(Stop(Code::AuthFailed, None));
+        }
         let principal = call.parts().principal.id();
         let used = self.keeper.secret_used(&request.secret, &principal, self.settings.per_minute).await;
         if !used.map_err(unready)? {
             return Err(Code::LimitRate.into());
         }
-        if self.is_refused(request.secret.as_str()) {
-            return Err(Stop(Code::AuthFailed, None));
-        }
+        let known = self.forms(request, opened).await?;
+        self.lately.note(&known);
         let mut headers = Vec::new();
         if let Some(kind) = &request.content_type {
             headers.push(("content-type", kind.as_str()));
@@ -231,11 +243,24 @@ impl Fetch {
         // A store that does not answer keeps the answer from going out anyway: its outcome cannot be recorded.
         let held = self.keeper.secret_echoed(&request.secret, self.settings.quarantine_after).await;
         if held == Ok(true) {
+            locked(&self.quarantined).insert(request.secret.as_str().to_owned(), self.clock.elapsed());
             self.tell(call, Event::SecretQuarantined, vec![("name", name)]);
         }
     }
 
-    fn forms(&self, placement: &Placement, opened: &Opened) -> Result<Arc<Known>, Stop> {
+    /// The forms of a secret, made once for each of its versions.
+    async fn forms(&self, request: &fetch::Request, opened: &Opened) -> Result<Arc<Known>, Stop> {
+        let placement = &request.placement;
+        let of: FormsOf = (
+            request.secret.as_str().to_owned(),
+            opened.rotation_id.clone(),
+            placement.clone(),
+            opened.binding.username.clone(),
+            opened.retired.len(),
+        );
+        if let Some((_, known)) = locked(&self.forms).iter().find(|(other, _)| *other == of) {
+            return Ok(Arc::clone(known));
+        }
         let mut values: Vec<zeroize::Zeroizing<Vec<u8>>> = Vec::new();
         for secret in std::iter::once(&opened.value).chain(&opened.retired) {
             let user = opened.binding.username.as_deref();
@@ -253,10 +278,19 @@ impl Fetch {
                 }
             });
         }
+        // Not on the threads that other calls run on: the forms of a large secret take their time.
+        let made = tokio::task::spawn_blocking(move || Known::new(values.iter().map(|v| v.as_slice()))).await;
         // A secret that is too large to be looked for must not be used.
-        Known::new(values.iter().map(|v| v.as_slice()))
-            .map(Arc::new)
-            .map_err(|_| Code::VaultUnavailable.into())
+        let known = match made {
+            Ok(Ok(known)) => Arc::new(known),
+            Ok(Err(_)) | Err(_) => return Err(Code::VaultUnavailable.into()),
+        };
+        let mut all = locked(&self.forms);
+        if all.len() >= MOST_FORMS {
+            all.remove(0);
+        }
+        all.push((of, Arc::clone(&known)));
+        Ok(known)
     }
 }
 
@@ -399,7 +433,8 @@ impl Downstream for Fetch {
     }
 
     async fn perform(&self, permit: Permit, call: &ToolCall) -> Result<Raw<Reply>, PerformError> {
-        let spent = permit.spend(call, self.clock.elapsed()).map_err(PerformError::Permit)?;
+        let since = self.clock.elapsed();
+        let spent = permit.spend(call, since).map_err(PerformError::Permit)?;
         let stop = |stop: Stop| PerformError::Own(stop.0, stop.text());
         let request = fetch::Request::read(call.args()).map_err(|fault| stop(fault.code.into()))?;
         let name = request.secret.as_str().to_owned();
@@ -409,6 +444,10 @@ impl Downstream for Fetch {
         let work = async {
             // Whoever tries values of one secret does so one after the other.
             let _one = lane.lock().await;
+            // The yes to a call that waited here is from before the quarantine.
+            if locked(&self.quarantined).get(request.secret.as_str()).is_some_and(|at| *at >= since) {
+                return Err(Stop::from(Code::SecretQuarantined));
+            }
             let opened =
                 self.secrets.open(&request.secret, Authority::Call(&spent)).await.map_err(Stop::from)?;
             self.fetched(call, &request, &opened).await

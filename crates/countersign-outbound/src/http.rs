@@ -57,6 +57,15 @@ impl Resolve for System {
     }
 }
 
+/// For names that were not resolved here before: there are none, and one that is asked for all the same has no address.
+struct Nowhere;
+
+impl reqwest::dns::Resolve for Nowhere {
+    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(std::future::ready(Err("not resolved here".into())))
+    }
+}
+
 /// Why there is no answer. The words are those of NAMES 6.1, `request_failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -229,6 +238,10 @@ impl Http {
         if !(is_tls || is_plain) || Authority::of(request.url).as_ref() != Some(request.authority) {
             return Err(Failure::Protocol);
         }
+        // What the client looks up and what was looked up here are one text, or the addresses would be somebody else's.
+        if matches!(request.url.host(), Some(url::Host::Domain(name)) if name != request.authority.host()) {
+            return Err(Failure::Protocol);
+        }
         let addresses = match request.plain {
             Plain::Socket(_) => Vec::new(),
             _ => self.addresses(request.authority, request.allow_private).await?,
@@ -247,6 +260,7 @@ impl Http {
             .connect_timeout(self.waits.connect)
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .dns_resolver(Arc::new(Nowhere))
             .resolve_to_addrs(request.authority.host(), &addresses);
         if let Plain::Socket(path) = request.plain {
             client = client.unix_socket(path);

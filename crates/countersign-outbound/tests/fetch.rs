@@ -711,6 +711,30 @@ async fn echoes_quarantine_the_secret() {
     assert!(world.log().await.contains("\"secret.quarantined\""));
 }
 
+/// VINV-24: what was let through before the quarantine and waited for its turn is not sent any more.
+#[tokio::test]
+async fn a_quarantine_stops_what_waits_in_line() {
+    let mut world = World::new().await;
+    let at = world.authority();
+    world.grant(&at);
+    let url = world.url("/");
+    let (gate, hand) = world.gate();
+    for _ in 0..3 {
+        world.server.next(Script::answer("200 OK", &[], VALUE.as_bytes()));
+    }
+    let plain = [("url", url.as_str())];
+    let one = || world.fetch_with(&gate, &hand, &plain);
+    let (a, b, c, d, e) = tokio::join!(one(), one(), one(), one(), one());
+    let done = [a, b, c, d, e];
+    let said = format!("{done:?}");
+    assert_eq!(world.server.requests().len(), 3, "{said}");
+    // One that was judged after the quarantine is a question instead.
+    let stopped = |d: &&(Answered, Option<Performed>)| {
+        format!("{d:?}").contains("secret_quarantined") || matches!(d.0.decision, Decision::Pending { .. })
+    };
+    assert_eq!(done.iter().filter(stopped).count(), 2, "{said}");
+}
+
 /// VINV-27: what was replaced is still taken out for a day.
 #[tokio::test]
 async fn the_old_value_is_looked_for_as_well() {

@@ -106,6 +106,13 @@ impl Message {
         if message.subject.chars().count() > MAX_SUBJECT_CHARS || message.subject.contains(char::is_control) {
             return Err(bad(format!("`subject` is one line of at most {MAX_SUBJECT_CHARS} characters")));
         }
+        for (key, body) in [("text", Some(&message.text)), ("html", message.html.as_ref())] {
+            if body.is_some_and(|body| !is_lines(body)) {
+                return Err(bad(format!(
+                    "`{key}` holds a control character; lines end with a line feed, alone or behind a carriage return"
+                )));
+            }
+        }
         if message.text.len() > MAX_TEXT_BYTES
             || message.html.as_ref().is_some_and(|h| h.len() > MAX_TEXT_BYTES)
         {
@@ -131,6 +138,12 @@ impl Message {
     pub fn domains(&self) -> BTreeSet<String> {
         self.recipients().filter_map(|r| r.rsplit_once('@')).map(|(_, d)| d.to_lowercase()).collect()
     }
+}
+
+/// Lines and tabs, and no control besides: servers differ on what a lone carriage return or a NUL is (SMTP smuggling).
+fn is_lines(text: &str) -> bool {
+    let bare = text.replace("\r\n", "\n");
+    !bare.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 /// A bare address: one `@`, something on both sides, nothing that a header or a list could be made of.
@@ -194,12 +207,17 @@ mod tests {
             ("text", Json::str("")),
             ("text", Json::str("x".repeat(MAX_TEXT_BYTES + 1))),
             ("html", Json::str("x".repeat(MAX_TEXT_BYTES + 1))),
+            ("text", Json::str("a\r.\rMAIL FROM:<a@x.org>")),
+            ("text", Json::str("a\0b")),
+            ("html", Json::str("a\r\r\nb")),
+            ("html", Json::str("a\u{85}b")),
             ("purpose", Json::str("x".repeat(51))),
             ("purpose", Json::int(1)),
         ] {
             let fault = read(&[(key, value.clone())]).unwrap_err();
             assert_eq!(fault.code, Code::ValidationError, "{key} {}", value.canonical());
         }
+        assert!(read(&[("text", Json::str("a\r\n.\r\n\tb\n")), ("html", Json::str("a\r\nb"))]).is_ok());
         assert!(
             read(&[("subject", Json::str("é".repeat(998))), ("cc", Json::strings(vec!["a@x.org"; 49]))])
                 .is_ok()

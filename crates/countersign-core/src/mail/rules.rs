@@ -100,10 +100,10 @@ pub struct MailRules {
     pub purposes: Vec<String>,
 }
 
-/// An address as addresses are compared: lower case as a whole, a foreign domain in its ASCII form. Nothing is folded
+/// An address as addresses are compared: lower case where ASCII has one (a Kelvin sign is no k), a foreign domain in its ASCII form. Nothing is folded
 /// that somebody else could own.
 pub fn compared(address: &str) -> String {
-    let lower = address.trim().to_lowercase();
+    let lower = address.trim().to_ascii_lowercase();
     match lower.rsplit_once('@') {
         Some((local, domain)) if !domain.is_ascii() && !domain.contains('%') => {
             match url::Host::parse(domain) {
@@ -295,6 +295,14 @@ fn local_part(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::json::Json;
+
+    /// EINV-3: what only looks like a letter that ASCII has is not that letter.
+    #[test]
+    fn nothing_is_folded_into_somebody_else() {
+        assert_eq!(compared(" Kim@Example.ORG "), "kim@example.org");
+        assert_ne!(compared("\u{212a}im@example.org"), compared("kim@example.org"));
+        assert_eq!(compared("kim@B\u{dc}CHER.example"), "kim@xn--bcher-kva.example");
+    }
 
     fn said() -> Said {
         let text = |t: &str| Some(t.to_owned());

@@ -214,7 +214,7 @@ async fn count(tx: &mut Tx<'_>) -> Outcome<Counts> {
 async fn mails(tx: &mut Tx<'_>) -> Outcome<u32> {
     let count: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM calls c
-         WHERE c.tool = 'send_email' AND c.door <> 'hook' AND c.permit_at >= ?1 - ?1 % 86400000
+         WHERE c.tool = 'send_email' AND c.door NOT IN ('hook', 'cli') AND c.permit_at >= ?1 - ?1 % 86400000
            AND (c.outcome IS NULL OR c.outcome <> 'error')",
     )
     .bind(tx.now.0)

@@ -68,7 +68,7 @@ SELECT
     -- Only what the gate sends itself: a hook's permit of the same mail sends nothing.
     CASE WHEN NOT ?14 THEN 0 ELSE (
         SELECT count(*) FROM calls c
-        WHERE c.tool = 'send_email' AND c.door <> 'hook' AND c.permit_at >= n.now - n.now % 86400000
+        WHERE c.tool = 'send_email' AND c.door NOT IN ('hook', 'cli') AND c.permit_at >= n.now - n.now % 86400000
           AND (c.outcome IS NULL OR c.outcome <> 'error')
     ) END AS mails_today,
     CASE WHEN ?11 IS NULL THEN NULL ELSE json_array(
