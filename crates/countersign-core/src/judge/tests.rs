@@ -11,6 +11,7 @@ use crate::rulebook::tests::{book, settings};
 use crate::task::TaskStatus;
 use crate::time::Timestamp;
 
+mod fetch;
 mod mail;
 
 const NOW: Timestamp = Timestamp(1_000_000);
