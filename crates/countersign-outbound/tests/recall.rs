@@ -368,6 +368,14 @@ async fn orders_in_a_note_are_data() {
     assert!(finished.contains("\"injection\"") && finished.contains("\"outcome\":\"ok\""), "{finished}");
     assert_eq!(log.matches("\"memory.read\"").count(), 1, "{log}");
     assert!(!log.contains("evil.example"));
+    // What was read could have turned the agent, so its session is looked at more closely.
+    let mut parts = world.call_by(None, LISTS).parts().clone();
+    parts.tool = "Write".into();
+    parts.args = json(r#"{"file_path":"/home/ana/shop/a.txt","content":"x"}"#);
+    let next = ToolCall::new(parts).unwrap();
+    let patience = Patience { hold_s: Some(0), ..Patience::default() };
+    let answered = world.gate().judge(&next, patience, None).await;
+    assert_eq!(answered.rules, ["suspected_injection"], "{answered:?}");
 }
 
 /// MINV-28: secrets that somebody wrote into a note are taken out like anywhere else, also when something invisible

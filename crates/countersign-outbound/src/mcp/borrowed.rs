@@ -79,11 +79,8 @@ impl Borrowed {
             if !projects.is_empty() && !projects.contains(&self.project) {
                 return Err(refused("is bound to other projects"));
             }
-            if let Some(end) = opened.binding.expires_at {
-                let now = self.keeper.vault().await.map_err(|e| closed(e.code()))?.now;
-                if now >= end {
-                    return Err(refused("was bound until a time that is over"));
-                }
+            if opened.binding.expires_at.is_some_and(|end| opened.opened_at >= end) {
+                return Err(refused("was bound until a time that is over"));
             }
             self.hold(name, &opened)?;
             let draft = Draft::new(
