@@ -160,6 +160,13 @@ fn address(text: &str) -> Result<Url, Fault> {
         return Err(bad("`url` has the port 0"));
     }
     url.set_fragment(None);
+    // What is sent, resolved and compared is one name: a dot behind it would make two of it.
+    if let Some(bare) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
+        url.set_host(Some(&bare)).map_err(|_| bad("`url` has no host"))?;
+    }
+    if url.host_str().is_none_or(|host| host.is_empty() || host.ends_with('.')) {
+        return Err(bad("`url` has no host"));
+    }
     Ok(url)
 }
 
@@ -262,6 +269,15 @@ mod tests {
         assert_eq!(at("https:\\\\api.example.org\\a").unwrap().authority.host(), "api.example.org");
         assert_eq!(at("https://3232235777/").unwrap().authority.host(), "192.168.1.1");
         assert_eq!(at("https://a.example/x?u=me@b.example").unwrap().authority.host(), "a.example");
+    }
+
+    /// A dot behind a host is no other host, on no side.
+    #[test]
+    fn a_dot_behind_the_host_goes() {
+        assert_eq!(at("https://api.example.org./a").unwrap().url.as_str(), "https://api.example.org/a");
+        for bad in ["https://api.example.org../a", "https://./", "https://../"] {
+            assert!(at(bad).is_err(), "{bad}");
+        }
     }
 
     /// VINV-17, and every rule of the schema.

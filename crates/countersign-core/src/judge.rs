@@ -213,8 +213,11 @@ pub fn judge(
         (Mode::Watch, Verdict::Deny(Code::LimitRate | Code::LimitConcurrency)) => decided,
         // No judgement was made that could be softened.
         (Mode::Watch, Verdict::Deny(code)) if code.is_fail_closed() => decided,
-        // Secrets and notes are a person's whatever the mode (vault.md 10.5).
-        (Mode::Watch, Verdict::RequireApproval(_)) if floor::exact_grant(facts).is_some() => decided,
+        // Secrets and notes are a person's whatever the mode (vault.md 10.5): a no, a limit or a rule about them is as
+        // little softened as the question.
+        (Mode::Watch, _) if floor::exact_grant(facts).is_some() => decided,
+        // Nor is what a person's configuration denies for good.
+        (Mode::Watch, Verdict::Deny(_)) if decided.rules == [floor::DENY_ENTRY] => decided,
         (Mode::Watch, Verdict::Deny(_) | Verdict::RequireApproval(_)) => watched(decided, book, ledger),
     }
 }
@@ -250,6 +253,17 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
             return Judgement::refuse(Code::Hard, Step::Hard, reason).rules(hits);
         }
         Ok(_) => {}
+    }
+    // What a standing denial refuses by the rule that would ask about it; before anything that could answer the rule.
+    if floor::denies_rules(call, settings, ledger) {
+        match book.evaluate(RuleSet::Soft, &asked) {
+            Err(e) => return broken(&e, Step::Hard),
+            Ok(hits) => {
+                if let Some(denied) = floor::denied_rule(call, &hits, settings, ledger) {
+                    return denied;
+                }
+            }
+        }
     }
     // J8
     if let Some(denied) = limited(settings, ledger) {
@@ -312,10 +326,6 @@ fn by_rules(call: &ToolCall, facts: &Facts, book: &Rulebook, ledger: &Ledger) ->
         Err(e) => return broken(&e, Step::Soft),
         Ok(hits) => hits,
     };
-    if let Some(rule) = floor::denied_rule(call, &hits, settings, ledger) {
-        let why = format!("a `[[deny]]` entry of the configuration refuses what `{rule}` asks about");
-        return Judgement::refuse(Code::Hard, Step::Soft, clean_line(&why, 300)).rules(vec![rule.clone()]);
-    }
     if hits.is_empty() {
         return Judgement::new(Verdict::Allow, Step::Soft, Clean::fixed("permitted"));
     }

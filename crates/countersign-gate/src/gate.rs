@@ -460,6 +460,10 @@ impl Gate {
     /// there is no fourth reason to open one (DECISIONS row 83). This is the one way on which a value leaves uncleansed;
     /// the judge has it for nodes alone.
     pub async fn read_secret(&self, call: &ToolCall, secrets: &dyn SecretSource) -> Result<Opened, Code> {
+        let name = match (&call.parts().principal, secrets_gateway::read(call.args())) {
+            (Principal::Node { .. }, Ok(name)) if call.tool() == secrets_gateway::TOOL => name,
+            _ => return Err(Code::Internal),
+        };
         let patience = Patience { hold_s: Some(0), ..Patience::default() };
         let by = Asking { patience, agent: None, caller: &Silent, hand: None };
         let (answered, permit) = self.walk(call, &by).await;
@@ -470,12 +474,24 @@ impl Gate {
                 Decision::Allowed { .. } | Decision::Pending { .. } => Code::ApprovalRequired,
             });
         };
-        let name = match (&call.parts().principal, secrets_gateway::read(call.args())) {
-            (Principal::Node { .. }, Ok(name)) if call.tool() == secrets_gateway::TOOL => name,
-            _ => return Err(Code::Internal),
-        };
         let opened = match permit.spend(call, self.clock.elapsed()) {
             Ok(spent) => secrets.open(&name, Authority::Call(&spent)).await,
+            Err(code) => Err(code),
+        };
+        // It leaves for good here, so what is over, held back or bound to one project does not.
+        let opened = match opened {
+            Ok(opened) if opened.binding.expires_at.is_some_and(|end| opened.opened_at >= end) => {
+                Err(Code::SecretNotBound)
+            }
+            Ok(opened) if !opened.binding.projects.is_empty() => Err(Code::SecretNotBound),
+            Ok(opened) => match &self.keeper {
+                Some(keeper) => match keeper.secret(&name).await {
+                    Ok(view) if !view.quarantined => Ok(opened),
+                    Ok(_) => Err(Code::SecretQuarantined),
+                    Err(e) => Err(e.code()),
+                },
+                None => Err(Code::SecretNotFound),
+            },
             Err(code) => Err(code),
         };
         let code = opened.as_ref().err().copied();
@@ -484,7 +500,6 @@ impl Gate {
             [
                 ("name", text(&clean_line(name.as_str(), 128))),
                 ("rotation_id", opened.as_ref().ok().and_then(|o| word(&o.rotation_id))),
-                ("authority", word("secrets_gateway")),
                 ("result", word(code.map_or("ok", Code::as_str))),
             ],
         );

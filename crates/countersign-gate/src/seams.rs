@@ -424,6 +424,8 @@ pub struct Opened {
     pub binding: Binding,
     /// Names the version.
     pub rotation_id: String,
+    /// The database's time of opening it.
+    pub opened_at: Timestamp,
 }
 
 /// What belongs to the user and not to a project: the rows of the vault, still sealed, and how secrets were used.

@@ -142,8 +142,7 @@ impl Fetch {
         opened: &Opened,
     ) -> Result<String, Stop> {
         let unready = |_| Stop::from(Code::StoreUnavailable);
-        let now = self.keeper.vault().await.map_err(unready)?.now;
-        fits(request, opened, &self.settings.project, now)?;
+        fits(request, opened, &self.settings.project, opened.opened_at)?;
         let (header, value) = placed(&request.placement, opened)?;
         let known = self.forms(&request.placement, opened)?;
         self.lately.note(&known);

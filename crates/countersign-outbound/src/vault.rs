@@ -363,6 +363,7 @@ impl SecretSource for Vault {
             retired: retired.map_err(|_| Code::VaultUnavailable)?,
             binding: Binding::read(&current.binding).ok_or(Code::VaultUnavailable)?,
             rotation_id: current.rotation_id.clone(),
+            opened_at: there.now,
         })
     }
 }

@@ -21,8 +21,8 @@ pub const MARKER: &str = "[REDACTED]";
 const LEAST: usize = 4;
 /// From this length on a value is looked for in its encoded forms; those of shorter ones occur by chance.
 const LEAST_ENCODED: usize = 8;
-/// With so many forms or fewer the fast automaton is worth its memory.
-const FEW: usize = 4_000;
+/// With so many bytes of forms or fewer the fast automaton is worth its memory, which is some hundred times as much.
+const FEW_BYTES: usize = 48 * 1_024;
 
 /// Values that must not leave.
 pub struct Known {
@@ -56,6 +56,8 @@ pub enum Form {
     Wide,
     /// From its end to its beginning.
     Reversed,
+    /// Its bytes as numbers.
+    Numbers,
 }
 
 impl Form {
@@ -73,6 +75,7 @@ impl Form {
             Form::Printable => "quoted_printable",
             Form::Wide => "utf16",
             Form::Reversed => "reversed",
+            Form::Numbers => "numbers",
         }
     }
 }
@@ -116,7 +119,8 @@ impl Known {
                 encoded(value, &mut forms);
             }
         }
-        let kind = if forms.0.len() <= FEW { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+        let bytes: usize = forms.0.keys().map(Vec::len).sum();
+        let kind = if bytes <= FEW_BYTES { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
         let built = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .ascii_case_insensitive(true)
@@ -217,7 +221,13 @@ impl Known {
         if dense.len() < bytes.len() && self.forms.is_match(&dense) {
             return true;
         }
-        depth > 0 && layers(bytes, &dense).iter().any(|layer| self.behind(layer, depth - 1, work))
+        if depth == 0 {
+            return false;
+        }
+        match layers(bytes, &dense) {
+            Ok(layers) => layers.iter().any(|layer| self.behind(layer, depth - 1, work)),
+            Err(Closed) => true,
+        }
     }
 }
 
@@ -230,8 +240,11 @@ const INFLATE: (u64, u64) = (64, 4 * 1_048_576);
 /// Shorter runs of symbols hold no value.
 const LEAST_RUN: usize = 11;
 
+/// Something is compressed in a way that is not looked into, or to more than is looked at: it could hold anything.
+struct Closed;
+
 /// What a text says once one encoding is taken off, for each that it could have. `dense` is the text without blanks.
-fn layers(bytes: &[u8], dense: &[u8]) -> Vec<Vec<u8>> {
+fn layers(bytes: &[u8], dense: &[u8]) -> Result<Vec<Vec<u8>>, Closed> {
     let mut out = vec![unescaped(&entities(&percent(&printable(bytes))))];
     // Lines that were wrapped, and what wraps them, are one run here. Runs are kept apart by a byte that no form has.
     let (mut symbols, mut digits) = ([const { Vec::new() }; 4], [const { Vec::new() }; 2]);
@@ -239,14 +252,14 @@ fn layers(bytes: &[u8], dense: &[u8]) -> Vec<Vec<u8>> {
     for run in runs.filter(|run| run.len() >= LEAST_RUN) {
         for (phase, joined) in symbols.iter_mut().enumerate() {
             let read = super::views::base64(run.get(phase..).unwrap_or_default());
-            out.extend(inflated(&read));
+            out.extend(inflated(&read)?);
             joined.extend(read);
             joined.push(0xff);
         }
         if run.iter().all(u8::is_ascii_hexdigit) {
             for (phase, joined) in digits.iter_mut().enumerate() {
                 let read = super::views::hex(run.get(phase..).unwrap_or_default());
-                out.extend(inflated(&read));
+                out.extend(inflated(&read)?);
                 joined.extend(read);
                 joined.push(0xff);
             }
@@ -256,10 +269,10 @@ fn layers(bytes: &[u8], dense: &[u8]) -> Vec<Vec<u8>> {
     out.extend(digits);
     out.extend(wide(bytes, 0));
     out.extend(wide(bytes, 1));
-    out.extend(inflated(bytes));
+    out.extend(inflated(bytes)?);
     // What nothing was taken off is no layer.
     out.retain(|layer| layer.len() >= LEAST && layer != bytes);
-    out
+    Ok(out)
 }
 
 fn percent(bytes: &[u8]) -> Vec<u8> {
@@ -383,20 +396,30 @@ fn wide(bytes: &[u8], phase: usize) -> Option<Vec<u8>> {
     (zeros >= 4 && zeros * 4 >= bytes.len()).then(|| bytes.iter().skip(phase).step_by(2).copied().collect())
 }
 
-/// What something compressed holds, as far as it is taken apart.
-fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What something compressed holds.
+fn inflated(bytes: &[u8]) -> Result<Option<Vec<u8>>, Closed> {
     let most = INFLATE.1.min(INFLATE.0 * bytes.len() as u64);
     let mut out = Vec::new();
     let read = match bytes {
-        [0x1f, 0x8b, ..] => flate2::read::MultiGzDecoder::new(bytes).take(most).read_to_end(&mut out),
+        [0x1f, 0x8b, 8, ..] => flate2::read::MultiGzDecoder::new(bytes).take(most + 1).read_to_end(&mut out),
         [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
-            flate2::read::ZlibDecoder::new(bytes).take(most).read_to_end(&mut out)
+            flate2::read::ZlibDecoder::new(bytes).take(most + 1).read_to_end(&mut out)
         }
-        _ => return None,
+        // Archives, zstd, xz, bzip2, 7z, lz4: whole files of them, not a few letters in a text.
+        [b'P', b'K', 3, 4, ..]
+        | [0x28, 0xb5, 0x2f, 0xfd, ..]
+        | [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
+        | [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..]
+        | [0x04, 0x22, 0x4d, 0x18, ..] => return Err(Closed),
+        _ => return Ok(None),
     };
     // What came before an error is there all the same.
     let _ = read;
-    (!out.is_empty()).then_some(out)
+    if out.len() as u64 > most {
+        return Err(Closed);
+    }
+    Ok((!out.is_empty()).then_some(out))
 }
 
 fn encoded(value: &[u8], forms: &mut Forms) {
@@ -454,6 +477,18 @@ fn encoded(value: &[u8], forms: &mut Forms) {
         ("=", "", Form::Printable),
     ] {
         forms.add(digits(before, between), kind);
+    }
+    // Bytes as numbers, as programs print them.
+    for between in [",", ", ", " ", "\n"] {
+        let numbers = value.iter().map(u8::to_string).collect::<Vec<_>>().join(between);
+        forms.add(numbers, Form::Numbers);
+    }
+    forms.add(value.iter().map(|b| format!("\\{b:03o}")).collect::<String>(), Form::Numbers);
+    forms.add(value.iter().map(|b| format!("\\u{{{b:x}}}")).collect::<String>(), Form::Json);
+    // For the look at a text without its blanks.
+    let blank_free: Vec<u8> = value.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+    if blank_free.len() >= LEAST_ENCODED {
+        forms.add(blank_free, Form::Plain);
     }
     let marked = |keep: &dyn Fn(u8) -> bool, mark: &str, space: &str| -> String {
         let one = |b: &u8| match *b {
@@ -645,6 +680,9 @@ mod tests {
             each(&|b| format!("{b:02x}"), ":"),
             each(&|b| format!("\\x{b:02x}"), ""),
             each(&|b| format!("={b:02X}"), ""),
+            each(&|b| b.to_string(), ","),
+            each(&|b| b.to_string(), " "),
+            each(&|b| format!("\\{b:03o}"), ""),
         ] {
             gone(&text);
         }
@@ -682,6 +720,13 @@ mod tests {
         let spaced: String = VALUE.chars().flat_map(|c| [c, '\n']).collect();
         let nested = b64(&b64(&b64(VALUE.as_bytes())));
         let hexed: String = b64(VALUE.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        // More than is taken apart, and what is not taken apart at all.
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        bomb.write_all(format!("{}{VALUE}", "A".repeat(500_000)).as_bytes()).unwrap();
+        let bomb = bomb.finish().unwrap();
+        let archive = [b"PK\x03\x04", VALUE.as_bytes()].concat();
+        assert!(known.remains(&bomb) && known.remains(&b64(&bomb)) && known.remains(&b64(&archive)));
+        assert!(!known.remains(b"PKs and BZh1 in a text are words"));
         for text in [wrapped, gz.clone(), b64(&gz), b64(&b64(VALUE.as_bytes())), nested, hexed.into_bytes()] {
             assert!(known.remains(&text), "{}", String::from_utf8_lossy(&text));
         }

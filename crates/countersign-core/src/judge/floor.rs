@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 use crate::vault::binding::{Misfit, Use};
 use crate::{mail, notes};
 
+/// What a refusal by a standing denial names instead of a rule.
+pub(super) const DENY_ENTRY: &str = "deny_entry";
+
 /// The soft rules that only a grant for exactly this use answers, beside a yes to this call.
 pub(super) const BY_GRANT: [&str; 2] = ["secret_use", "memory_fetch"];
 
@@ -111,7 +114,7 @@ pub(super) fn floor(
         });
     if denied {
         let why = Clean::fixed("a `[[deny]]` entry of the configuration refuses this");
-        return Some(Judgement::refuse(Code::Hard, Step::Floor, why).rules(vec!["deny_entry".to_owned()]));
+        return Some(Judgement::refuse(Code::Hard, Step::Floor, why).rules(vec![DENY_ENTRY.to_owned()]));
     }
     let request = match own {
         Own::Fetch(request) => request,
@@ -185,22 +188,32 @@ pub(super) fn denied(
             },
         )?;
     let why = clean_line(&format!("a `[[deny]]` entry of the configuration refuses this: {entry}"), 300);
-    Some(Judgement::refuse(Code::Hard, Step::Hard, why).rules(vec!["deny_entry".to_owned()]))
+    Some(Judgement::refuse(Code::Hard, Step::Hard, why).rules(vec![DENY_ENTRY.to_owned()]))
 }
 
-/// The soft rule, if one is, that a standing denial turns into a refusal.
-pub(super) fn denied_rule<'a>(
+/// Whether a standing denial is about rules.
+pub(super) fn denies_rules(call: &ToolCall, settings: &RuleSettings, ledger: &Ledger) -> bool {
+    let principal = &call.parts().principal;
+    let mut counting = settings.deny.iter().filter(|deny| deny.counts(principal, ledger.now));
+    counting.any(|deny| matches!(&deny.what, Denial::Scope(Scope::Rule(_))))
+}
+
+/// The refusal of a call that a rule asks about, where a standing denial names that rule.
+pub(super) fn denied_rule(
     call: &ToolCall,
-    hits: &'a [String],
+    hits: &[String],
     settings: &RuleSettings,
     ledger: &Ledger,
-) -> Option<&'a String> {
+) -> Option<Judgement> {
     let principal = &call.parts().principal;
-    hits.iter().find(|id| {
+    let denied = |id: &&String| {
         settings
             .deny
             .iter()
             .filter(|deny| deny.counts(principal, ledger.now))
             .any(|deny| matches!(&deny.what, Denial::Scope(Scope::Rule(rule)) if rule == *id))
-    })
+    };
+    let rule = hits.iter().find(denied)?;
+    let why = format!("a `[[deny]]` entry of the configuration refuses what `{rule}` asks about");
+    Some(Judgement::refuse(Code::Hard, Step::Hard, clean_line(&why, 300)).rules(vec![DENY_ENTRY.to_owned()]))
 }

@@ -86,7 +86,7 @@ pub enum ScopeMatch {
 pub struct StandingAllow {
     /// What it covers.
     pub scope: Scope,
-    /// Who may use it; `None`: everybody but sub-agents.
+    /// Who may use it, exactly; `None`: everybody.
     pub principal: Option<String>,
     /// When it ends.
     pub until: Option<Timestamp>,
@@ -108,7 +108,7 @@ impl StandingAllow {
 pub struct StandingDeny {
     /// What it refuses.
     pub what: Denial,
-    /// Whom; `None`: everybody.
+    /// Whom, sub-agents included; `None`: everybody.
     pub principal: Option<String>,
     /// When it ends.
     pub until: Option<Timestamp>,
@@ -117,7 +117,10 @@ pub struct StandingDeny {
 impl StandingDeny {
     /// Whether it counts for a call of this principal now.
     pub fn counts(&self, principal: &Principal, now: Timestamp) -> bool {
-        let theirs = self.principal.as_ref().is_none_or(|named| *named == principal.id());
+        let id = principal.id();
+        let theirs = self.principal.as_ref().is_none_or(|named| {
+            *named == id || id.strip_prefix(named.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        });
         theirs && self.until.is_none_or(|until| now < until)
     }
 }

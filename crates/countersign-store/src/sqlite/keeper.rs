@@ -95,7 +95,10 @@ pub(super) async fn set_vault(
             .bind(signed(old.version))
             .execute(&mut *tx.conn)
             .await?;
-        // Whoever changed it has looked at it.
+        // Whoever changed the value that is in use has looked at it; old ones go by themselves.
+        if old.retired_at.is_some() {
+            continue;
+        }
         sqlx::query("DELETE FROM secret_quarantine WHERE name = ?1")
             .bind(&old.name)
             .execute(&mut *tx.conn)

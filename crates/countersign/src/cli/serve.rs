@@ -25,6 +25,7 @@ pub struct Serve {
 impl Serve {
     /// Answers until it is told to end.
     pub async fn run(self, cx: &Context) -> anyhow::Result<u8> {
+        crate::person::keep_memory_private();
         let settings = super::vault::all_settings(cx)?;
         if !settings.gateway.enabled {
             complain(
