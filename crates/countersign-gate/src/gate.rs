@@ -460,10 +460,9 @@ impl Gate {
     /// there is no fourth reason to open one (DECISIONS row 83). This is the one way on which a value leaves uncleansed;
     /// the judge has it for nodes alone.
     pub async fn read_secret(&self, call: &ToolCall, secrets: &dyn SecretSource) -> Result<Opened, Code> {
-        let name = match (&call.parts().principal, secrets_gateway::read(call.args())) {
-            (Principal::Node { .. }, Ok(name)) if call.tool() == secrets_gateway::TOOL => name,
-            _ => return Err(Code::Internal),
-        };
+        if !matches!(call.parts().principal, Principal::Node { .. }) || call.tool() != secrets_gateway::TOOL {
+            return Err(Code::Internal);
+        }
         let patience = Patience { hold_s: Some(0), ..Patience::default() };
         let by = Asking { patience, agent: None, caller: &Silent, hand: None };
         let (answered, permit) = self.walk(call, &by).await;
@@ -474,6 +473,8 @@ impl Gate {
                 Decision::Allowed { .. } | Decision::Pending { .. } => Code::ApprovalRequired,
             });
         };
+        // What is no name was refused like a name that nobody has, and recorded: the floor lets none pass.
+        let Ok(name) = secrets_gateway::read(call.args()) else { return Err(Code::Internal) };
         let opened = match permit.spend(call, self.clock.elapsed()) {
             Ok(spent) => secrets.open(&name, Authority::Call(&spent)).await,
             Err(code) => Err(code),
