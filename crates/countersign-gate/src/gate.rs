@@ -460,11 +460,9 @@ impl Gate {
     /// there is no fourth reason to open one (DECISIONS row 83). This is the one way on which a value leaves uncleansed;
     /// the judge has it for nodes alone.
     pub async fn read_secret(&self, call: &ToolCall, secrets: &dyn SecretSource) -> Result<Opened, Code> {
-        if call.tool() != secrets_gateway::TOOL || !matches!(call.parts().principal, Principal::Node { .. }) {
+        if !matches!(call.parts().principal, Principal::Node { .. }) || call.tool() != secrets_gateway::TOOL {
             return Err(Code::Internal);
         }
-        // What is no name is judged and recorded all the same; nothing can be opened by it.
-        let name = secrets_gateway::read(call.args());
         let patience = Patience { hold_s: Some(0), ..Patience::default() };
         let by = Asking { patience, agent: None, caller: &Silent, hand: None };
         let (answered, permit) = self.walk(call, &by).await;
@@ -475,7 +473,8 @@ impl Gate {
                 Decision::Allowed { .. } | Decision::Pending { .. } => Code::ApprovalRequired,
             });
         };
-        let Ok(name) = name else { return Err(Code::SecretNotFound) };
+        // What is no name was refused like a name that nobody has, and recorded: the floor lets none pass.
+        let Ok(name) = secrets_gateway::read(call.args()) else { return Err(Code::Internal) };
         let opened = match permit.spend(call, self.clock.elapsed()) {
             Ok(spent) => secrets.open(&name, Authority::Call(&spent)).await,
             Err(code) => Err(code),
@@ -501,7 +500,6 @@ impl Gate {
             Event::SecretUsed,
             [
                 ("name", text(&clean_line(name.as_str(), 128))),
-                ("authority", word("secrets_gateway")),
                 ("rotation_id", opened.as_ref().ok().and_then(|o| word(&o.rotation_id))),
                 ("result", word(code.map_or("ok", Code::as_str))),
             ],

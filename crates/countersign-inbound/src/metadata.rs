@@ -263,7 +263,14 @@ impl Metadata {
         let Ok(call) = call else { return unavailable() };
         let opened = match self.gate.read_secret(&call, &*self.secrets).await {
             Ok(opened) => opened,
-            Err(Code::SecretNotFound | Code::UnknownTool | Code::Hard) => {
+            // Held back, over and bound elsewhere are noes like the others.
+            Err(
+                Code::SecretNotFound
+                | Code::SecretNotBound
+                | Code::SecretQuarantined
+                | Code::UnknownTool
+                | Code::Hard,
+            ) => {
                 self.count("not_found");
                 return Told::fixed(404, "not found\n");
             }

@@ -3,8 +3,9 @@
 use crate::cache;
 use crate::hostile::certified;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SCRIPT: &str = include_str!("server.py");
@@ -41,6 +42,8 @@ pub struct MailServer {
     /// The certificate of its authority.
     pub ca_pem: String,
     child: Child,
+    input: Mutex<ChildStdin>,
+    marks: Mutex<Receiver<()>>,
     received: Arc<Mutex<Vec<Received>>>,
     logins: Arc<Mutex<usize>>,
     _folder: tempfile::TempDir,
@@ -75,19 +78,25 @@ impl MailServer {
         let mut child = Command::new(python)
             .args(["-c", SCRIPT, kind, user, password])
             .args([&certificate, &key])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.next().and_then(Result::ok).and_then(|line| line.parse().ok());
+        let input = Mutex::new(child.stdin.take().unwrap());
+        let (mark, marks) = std::sync::mpsc::channel();
         let received = Arc::new(Mutex::new(Vec::new()));
         let logins = Arc::new(Mutex::new(0));
         let (mails, count) = (Arc::clone(&received), Arc::clone(&logins));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let said: Value = serde_json::from_str(&line).unwrap();
+                if said.get("mark").is_some() {
+                    let _ = mark.send(());
+                    continue;
+                }
                 if said.get("login").is_some() {
                     *locked(&count) += 1;
                     continue;
@@ -98,16 +107,25 @@ impl MailServer {
             }
         });
         let port = port.expect("the mail server says its port");
-        MailServer { port, ca_pem: made.ca.pem(), child, received, logins, _folder: folder }
+        let marks = Mutex::new(marks);
+        MailServer { port, ca_pem: made.ca.pem(), child, input, marks, received, logins, _folder: folder }
     }
 
-    /// Mails that it accepted so far: it says so before it answers.
+    /// Waits until everything is heard that the server said before: it says what it got before it answers.
+    fn catch_up(&self) {
+        writeln!(locked(&self.input), "mark").unwrap();
+        locked(&self.marks).recv().expect("the mail server lives");
+    }
+
+    /// Mails that it accepted so far.
     pub fn received(&self) -> Vec<Received> {
+        self.catch_up();
         locked(&self.received).clone()
     }
 
     /// How often somebody logged in, or tried to.
     pub fn logins(&self) -> usize {
+        self.catch_up();
         *locked(&self.logins)
     }
 }
