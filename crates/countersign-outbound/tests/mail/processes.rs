@@ -8,15 +8,15 @@ use countersign_outbound::mail::Carrier;
 use countersign_outbound::mail::smtp::Server;
 use countersign_testkit::mail::{MailServer, Resend, Tls};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 const ROLE: &str = "COUNTERSIGN_MAIL_TEST_ROLE";
 const CAP: i64 = 7;
 const PROCESSES: u64 = 3;
 const MAILS: usize = 6;
 
-/// Not a test by itself: what a worker runs. The role is `<seed> resend <url>` or `<seed> smtp <port> <file of the CA>`;
-/// the store is the one of the folder behind it.
+/// Not a test by itself: what a worker runs. The role is `<seed> <folder> resend <url>` or, with `smtp` for many mails and
+/// `hang` for one that is never answered, `<seed> <folder> smtp <port> <file of the CA>`; the folder has the store.
 #[test]
 fn entry() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -54,6 +54,9 @@ fn entry() {
             "resend" => {
                 tokio::join!(one(0), one(1), one(2), one(3), one(4), one(5));
             }
+            "hang" => {
+                let _ = world.send(&by, &smtp::to("hang@x.org")).await;
+            }
             _ => {
                 for n in 0..MAILS {
                     one(n).await;
@@ -63,17 +66,17 @@ fn entry() {
     });
 }
 
+fn worker(role: String) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["processes::entry", "--exact", "--test-threads=1"])
+        .env(ROLE, role)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 fn run(roles: impl Iterator<Item = String>) {
-    let children: Vec<_> = roles
-        .map(|role| {
-            Command::new(std::env::current_exe().unwrap())
-                .args(["processes::entry", "--exact", "--test-threads=1"])
-                .env(ROLE, role)
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
+    let children: Vec<_> = roles.map(worker).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
@@ -109,4 +112,32 @@ async fn processes_at_once_send_a_mail_once() {
     subjects.sort_unstable();
     subjects.dedup();
     assert!(all == subjects.len() && all > 0, "{all} mails, {subjects:?}");
+}
+
+/// P-21: who is killed while a mail that went out waits for its answer has sent it once; whoever tries it anew is told.
+#[tokio::test]
+async fn a_killed_sender_sends_no_second_mail() {
+    let world = World::new().await;
+    let server = MailServer::start(smtp::HOST, Tls::StartTls, "cody", KEY);
+    world.bind(&format!("{}:{}", smtp::HOST, server.port), Placement::Basic).await;
+    let folder = world.dir.path().display().to_string();
+    let ca = world.dir.path().join("ca.pem");
+    std::fs::write(&ca, &server.ca_pem).unwrap();
+    let mut sender = worker(format!("1 {folder} hang {} {}", server.port, ca.display()));
+    while server.received().is_empty() {
+        assert!(sender.try_wait().unwrap().is_none(), "it ended before its mail was there");
+        std::thread::yield_now();
+    }
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    for _ in 0..2 {
+        let by = world.gate(smtp::carrier(&server, Tls::StartTls), world.vault_key());
+        let said = world.said(&by, &smtp::to("hang@x.org")).await;
+        assert!(said.text("error").unwrap().contains("may have gone out already"), "{}", said.canonical());
+    }
+    assert_eq!(server.received().len(), 1);
+    assert_eq!(
+        world.kind(&world.gate(smtp::carrier(&server, Tls::StartTls), world.vault_key()), &[]).await,
+        "ok"
+    );
 }

@@ -27,7 +27,7 @@ async fn world(tls: Tls, password: &str) -> (World, MailServer, (Gate, Mail)) {
     (world, server, by)
 }
 
-fn to(address: &str) -> Vec<(&'static str, Json)> {
+pub(crate) fn to(address: &str) -> Vec<(&'static str, Json)> {
     vec![("to", Json::str(address))]
 }
 
