@@ -378,4 +378,24 @@ fn mail_gets_its_key_from_the_gateway() {
     }
     assert!(!(said + &out + &client.errors()).contains(key));
     assert_eq!(provider.accepted().len(), 1, "the same mail is the same mail");
+
+    // VINV-23: whoever runs below a client sees of a question what the agent is told, and not whether there is such a
+    // secret (what a person sees of it: `claude_mcp`).
+    let ask = json!({ "url": "https://nowhere.example/", "secret": "k", "reason": "to look" });
+    let call = json!({ "name": "http_fetch", "arguments": ask });
+    client.send_line(
+        json!({ "jsonrpc": "2.0", "id": 77, "method": "tools/call", "params": call }).to_string().as_bytes(),
+    );
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let shown = loop {
+        let shown = ok(&serving.ground, &["pending"]);
+        if shown.contains("http_fetch") {
+            break shown;
+        }
+        assert!(std::time::Instant::now() < deadline, "no question came: {shown}");
+    };
+    let json = ok(&serving.ground, &["pending", "--json"]);
+    for shown in [&shown, &json] {
+        assert!(shown.contains("nowhere.example") && !shown.contains("in the vault"), "{shown}");
+    }
 }

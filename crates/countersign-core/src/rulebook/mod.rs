@@ -289,6 +289,44 @@ impl Rulebook {
 }
 
 fn digest(operator: &[(RuleSet, PolicyText)], s: &RuleSettings) -> Digest {
+    // A new field must be taken in below or stand here with those that change no verdict of a rule.
+    let RuleSettings {
+        // In the texts that are made from them.
+        level: _,
+        on_exceed: _,
+        opaque_command: _,
+        // Taken in below.
+        disabled: _,
+        scope_match: _,
+        blocked: _,
+        own: _,
+        protected: _,
+        ground: _,
+        repo: _,
+        deny: _,
+        memory: _,
+        handed_out: _,
+        mail: _,
+        // How rules are enforced, what answers them, how long, and limits.
+        mode: _,
+        allow: _,
+        project: _,
+        timeout_s: _,
+        cap: _,
+        per_minute: _,
+        max_scope: _,
+        wait: _,
+        park_s: _,
+        grant_ttl_s: _,
+        refusal_memory_s: _,
+        calls_per_minute: _,
+        max_concurrent_calls: _,
+        arguments: _,
+        judge_budget_ms: _,
+        result_bytes: _,
+        catalogue: _,
+        injection: _,
+    } = s;
     let (level_hard, level_soft) = generated(s);
     let mut parts: Vec<Vec<u8>> = vec![
         ENGINE.into(),

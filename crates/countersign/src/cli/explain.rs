@@ -26,6 +26,7 @@ impl Explain {
         }
         match find(cx, &self.what).await {
             Ok(Named::Request(wired, row)) => {
+                let row = show::seen(&wired, *row).await?;
                 if cx.global.json {
                     say(&show::request_json(wired.project.root_text(), &row).canonical());
                 } else {

@@ -30,7 +30,7 @@ impl Pending {
                 let wanted = severity.is_none_or(|s| s == row.request.severity)
                     && self.task.as_ref().is_none_or(|t| *t == row.task_id.to_string());
                 if wanted {
-                    rows.push((root.clone(), row));
+                    rows.push((root.clone(), show::seen(&wired, row).await?));
                 }
             }
         }

@@ -4,6 +4,8 @@
 //! folder.
 
 use super::Context;
+use crate::person::{self, NotAPerson};
+use crate::wire::Wired;
 use countersign_core::approval::{Severity, Status};
 use countersign_core::cleanse::clean_text;
 use countersign_core::facts::shell::quote;
@@ -35,6 +37,16 @@ pub fn span(seconds: i64) -> String {
         s if s < 172_800 => format!("{} h", s / 3_600),
         s => format!("{} d", s / 86_400),
     }
+}
+
+/// A request as whoever runs this may read it: below an agent's session it says what the agent itself is told, and nothing
+/// of what a secret is bound to, which is for the person who answers.
+pub async fn seen(wired: &Wired, mut row: Approval) -> anyhow::Result<Approval> {
+    let agents = wired.store.agents().await?;
+    if matches!(person::prove(&agents), Err(NotAPerson::BelowAgent(_))) {
+        row.request.display = row.request.preview.clone();
+    }
+    Ok(row)
 }
 
 /// What acts of the arguments, as a person reads it: the command first, the rest as JSON.

@@ -59,6 +59,7 @@ impl Watch {
             });
             if !cx.global.json && !self.listed {
                 for row in wired.gate.pending().await? {
+                    let row = show::seen(wired, row).await?;
                     say(&show::request(cx, wired.project.root_text(), &row, None));
                 }
             }
@@ -113,6 +114,7 @@ impl Watch {
             && let Some(id) = json.text("approval_id").and_then(ApprovalId::parse)
             && let Some(row) = wired.gate.approval(id).await?
         {
+            let row = show::seen(wired, row).await?;
             say(&format!("\n{}", show::request(cx, wired.project.root_text(), &row, None)));
             return Ok(());
         }
