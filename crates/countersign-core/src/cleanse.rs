@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(clean_text("ab").cut(2).as_str(), "ab");
     }
 
-    /// P-8: work grows with the text and not with what is in it. The example `content sweep` measures up to 16 MiB.
+    /// P-8: work grows with the text and not with what is in it. The bench `content` measures up to 16 MiB.
     #[test]
     fn work_is_linear() {
         let hostile = [

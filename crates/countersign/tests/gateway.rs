@@ -244,6 +244,10 @@ fn tokens_and_their_limits() {
         assert_eq!(Serving::status(&serving.by("no", "/v1/identity", &[])), "401");
     }
     assert_eq!(Serving::status(&serving.by("no", "/v1/identity", &[])), "429");
+    // Whoever has a token is not slowed by one that has none and comes from the same place.
+    let scraped =
+        serving.raw(&format!("GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {metrics}\r\n\r\n"));
+    assert_eq!(Serving::status(&scraped), "200");
     let files = serving.ground.everything();
     for value in [&metrics, &old, &gone, &serving.token] {
         let holds =

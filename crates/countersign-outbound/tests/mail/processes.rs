@@ -93,16 +93,26 @@ async fn processes_at_once_keep_to_the_cap() {
     assert_eq!(server.accepted().len(), usize::try_from(CAP).unwrap());
 }
 
+/// A mail server to which the key of a world is bound, with its certificate where workers find it.
+async fn mail_server(world: &World) -> MailServer {
+    let server = MailServer::start(smtp::HOST, Tls::StartTls, "cody", KEY);
+    world.bind(&format!("{}:{}", smtp::HOST, server.port), Placement::Basic).await;
+    std::fs::write(world.dir.path().join("ca.pem"), &server.ca_pem).unwrap();
+    server
+}
+
+/// The role of a worker that sends by it.
+fn by_smtp(world: &World, server: &MailServer, seed: u64, what: &str) -> String {
+    let folder = world.dir.path().display();
+    format!("{seed} {folder} {what} {} {folder}/ca.pem", server.port)
+}
+
 /// P-21: the same mail from several processes at once is one mail.
 #[tokio::test]
 async fn processes_at_once_send_a_mail_once() {
     let world = World::new().await;
-    let server = MailServer::start(smtp::HOST, Tls::StartTls, "cody", KEY);
-    world.bind(&format!("{}:{}", smtp::HOST, server.port), Placement::Basic).await;
-    let folder = world.dir.path().display().to_string();
-    let ca = world.dir.path().join("ca.pem");
-    std::fs::write(&ca, &server.ca_pem).unwrap();
-    run((1..=PROCESSES).map(|seed| format!("{seed} {folder} smtp {} {}", server.port, ca.display())));
+    let server = mail_server(&world).await;
+    run((1..=PROCESSES).map(|seed| by_smtp(&world, &server, seed, "smtp")));
     let received = server.received();
     let mut subjects: Vec<&str> = received
         .iter()
@@ -118,12 +128,8 @@ async fn processes_at_once_send_a_mail_once() {
 #[tokio::test]
 async fn a_killed_sender_sends_no_second_mail() {
     let world = World::new().await;
-    let server = MailServer::start(smtp::HOST, Tls::StartTls, "cody", KEY);
-    world.bind(&format!("{}:{}", smtp::HOST, server.port), Placement::Basic).await;
-    let folder = world.dir.path().display().to_string();
-    let ca = world.dir.path().join("ca.pem");
-    std::fs::write(&ca, &server.ca_pem).unwrap();
-    let mut sender = worker(format!("1 {folder} hang {} {}", server.port, ca.display()));
+    let server = mail_server(&world).await;
+    let mut sender = worker(by_smtp(&world, &server, 1, "hang"));
     while server.received().is_empty() {
         assert!(sender.try_wait().unwrap().is_none(), "it ended before its mail was there");
         std::thread::yield_now();

@@ -6,8 +6,14 @@ context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(certificate, key)
 
 
+# Marks are said by a thread of their own; a line is one line all the same.
+one = threading.Lock()
+
+
 def say(what):
-    print(json.dumps(what), flush=True)
+    with one:
+        sys.stdout.write(json.dumps(what) + "\n")
+        sys.stdout.flush()
 
 
 def login(server, session, envelope, mechanism, data):
